@@ -1,0 +1,82 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <utility>
+
+#include "base/check.h"
+
+namespace freshet {
+
+/// A bounded first-in first-out queue between threads. Holds at most `capacity` items.
+///
+/// Threads: any number may push and pop. Every wait ends when its stop token is triggered.
+template <typename T>
+class Queue {
+ public:
+  explicit Queue(size_t capacity) : capacity_(capacity) { CHECK(capacity > 0); }
+
+  /// Waits for room, then adds `item`. False, and the item is dropped, when stopped or closed.
+  bool Push(T item, std::stop_token stop) {
+    std::unique_lock lock(mutex_);
+    not_full_.wait(lock, stop, [&] { return closed_ || items_.size() < capacity_; });
+    if (closed_ || items_.size() >= capacity_) return false;
+    items_.push_back(std::move(item));
+    lock.unlock();
+    not_empty_.notify_one();
+    return true;
+  }
+
+  /// Waits for an item and takes it. Empty when stopped, or when closed and drained.
+  std::optional<T> Pop(std::stop_token stop) {
+    std::unique_lock lock(mutex_);
+    not_empty_.wait(lock, stop, [&] { return closed_ || !items_.empty(); });
+    return TakeFront(lock);
+  }
+
+  /// Takes an item if one is there; never waits.
+  std::optional<T> TryPop() {
+    std::unique_lock lock(mutex_);
+    return TakeFront(lock);
+  }
+
+  /// No more pushes; poppers get what is left, then nothing.
+  void Close() {
+    {
+      const std::lock_guard lock(mutex_);
+      closed_ = true;
+    }
+    not_full_.notify_all();
+    not_empty_.notify_all();
+  }
+
+  size_t size() const {
+    const std::lock_guard lock(mutex_);
+    return items_.size();
+  }
+
+  size_t capacity() const { return capacity_; }
+
+ private:
+  std::optional<T> TakeFront(std::unique_lock<std::mutex>& lock) {
+    if (items_.empty()) return std::nullopt;
+    std::optional<T> item(std::move(items_.front()));
+    items_.pop_front();
+    lock.unlock();
+    not_full_.notify_one();
+    return item;
+  }
+
+  const size_t capacity_;
+  mutable std::mutex mutex_;
+  std::condition_variable_any not_full_;
+  std::condition_variable_any not_empty_;
+  std::deque<T> items_;
+  bool closed_ = false;
+};
+
+}  // namespace freshet

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "config/binder.h"
+#include "sink/read_back.h"
+#include "sink/sink.h"
+
+namespace freshet::sink {
+
+/// Everything the rest of freshet needs to know of one kind of sink, made from its section of a
+/// configuration.
+class Factory {
+ public:
+  virtual ~Factory() = default;
+
+  /// Visits the keys of the sink's own section (`duckdb: { ... }`).
+  virtual void Bind(config::Binder& binder) = 0;
+
+  /// Says why the options fit no sink of this kind (mode not supported, ...); empty when they do.
+  virtual std::string Reject(const SinkOptions& options) const = 0;
+
+  /// Makes the sink, unopened. `clock` outlives it.
+  virtual std::unique_ptr<Sink> MakeSink(const SinkOptions& options, const Clock& clock) const = 0;
+
+  /// Makes a reader of the target; null when the kind keeps nothing that could be read.
+  virtual Result<std::unique_ptr<ReadBack>> MakeReadBack(const SinkOptions& options) const = 0;
+
+  /// The DuckDB file of this sink, for `freshet query`; empty for other kinds.
+  virtual std::string WarehousePath() const { return {}; }
+};
+
+/// One row of the table of sinks.
+struct Registration {
+  std::string_view kind;  ///< the key that chooses it, "duckdb"
+  std::string_view doc;   ///< one sentence
+  WriteMode default_mode;
+  std::unique_ptr<Factory> (*make)();
+};
+
+/// Every kind of sink there is.
+std::span<const Registration> Registrations();
+
+}  // namespace freshet::sink
