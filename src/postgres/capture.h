@@ -1,0 +1,113 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "change/change_batch.h"
+#include "change/source_identity.h"
+#include "postgres/options.h"
+
+namespace freshet::postgres {
+
+/// Where capture goes on: what the log holds already.
+struct ResumePoint {
+  /// None: the log is new, slot and snapshot are still to be made.
+  std::optional<change::SourceIdentity> source;
+
+  /// The end of what was appended. Transactions at or before it are not emitted again. Default
+  /// value with a source set: the snapshot was never finished; slot and snapshot are made anew.
+  change::Position appended;
+
+  /// The transaction left open by a broken connection when `appended.ordinal` > 0: the re-sent one
+  /// must be it.
+  std::optional<change::Transaction> open;
+};
+
+/// Takes what capture produces. Implemented by the pipeline; called from the thread in
+/// Capture::Run().
+class CaptureOutput {
+ public:
+  virtual ~CaptureOutput() = default;
+
+  /// A slot was made or taken over: record its identity durably before anything else arrives.
+  virtual Status SourceKnown(const change::SourceIdentity& source) = 0;
+
+  /// Offers the next batch. Waits at most `timeout` for room; false when there was none and the
+  /// batch was not taken. Capture offers it again, and answers the server in between.
+  virtual Result<bool> Offer(const std::shared_ptr<const change::ChangeBatch>& batch,
+                             std::chrono::nanoseconds timeout) = 0;
+
+  /// The end of what is durable: the most that may be acknowledged.
+  virtual change::Position Durable() const = 0;
+};
+
+/// States of a capture, as status shows them.
+enum class CaptureState : uint8_t {
+  kStopped,
+  kConnecting,
+  kCheckingContinuity,
+  kCreatingSlot,
+  kSnapshotting,
+  kStreaming,
+  kWaitingForRoom,  ///< the log takes no more (budget or slow disk)
+  kServerStopping,  ///< the server shuts down; we acknowledged and left
+};
+
+std::string_view CaptureStateName(CaptureState state);
+
+/// One table of a running snapshot.
+struct SnapshotTable {
+  change::TableName name;
+  int64_t rows_copied = 0;
+  int64_t bytes_copied = 0;
+  int64_t bytes_estimated = 0;  ///< pg_relation_size
+  bool done = false;
+};
+
+/// Figures for status and metrics.
+struct CaptureStatus {
+  CaptureState state = CaptureState::kStopped;
+  UnixMicros since = 0;
+  std::string reason;                ///< one sentence where the state needs one
+  change::Lsn received;              ///< highest WAL position the server sent
+  change::Lsn server_end;            ///< the server's last announced walEnd
+  change::Lsn acknowledged;          ///< last flush position sent
+  int64_t slot_retained_bytes = -1;  ///< WAL the slot holds back; -1 unknown
+  std::string slot_wal_status;       ///< reserved, extended, unreserved, lost (13+)
+  int64_t rows_total = 0;            ///< row images decoded
+  int64_t bytes_total = 0;           ///< of the stream and of COPY
+  int64_t transactions_total = 0;
+  int64_t reconnects_total = 0;
+  UnixMicros last_commit_time = 0;  ///< of the newest transaction received
+  std::vector<SnapshotTable> snapshot;
+};
+
+/// Brings the changes of one database from PostgreSQL to a CaptureOutput.
+///
+/// Threads: Run() from one thread at a time; status() from any.
+class Capture {
+ public:
+  static std::unique_ptr<Capture> Create(const Options& options, const Clock& clock);
+
+  virtual ~Capture() = default;
+
+  /// Connects, proves continuity with `resume`, makes slot, publication and snapshot where they are
+  /// missing, and streams until stopped or broken. The caller decides whether to call again.
+  ///
+  /// Returns without error when `stop` was requested, or in mode kOnly when the snapshot is done.
+  /// Errors: kUnavailable (connection lost, server stopping: retry), kBusy (slot in use: retry),
+  /// kDenied, kConfig (wal_level, no such table, no replica identity, ...), kGap (slot lost,
+  /// foreign ack, other system), kMalformed, kUnsupported.
+  virtual Status Run(const ResumePoint& resume, CaptureOutput& output, std::stop_token stop) = 0;
+
+  virtual CaptureStatus status() const = 0;
+};
+
+}  // namespace freshet::postgres

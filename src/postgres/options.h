@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "config/binder.h"
+
+namespace freshet::postgres {
+
+/// Which existing rows are taken before the stream.
+enum class SnapshotMode : uint8_t {
+  kInitial,  ///< all rows of the tables, then the stream
+  kNever,    ///< the stream only
+  kOnly,     ///< all rows, then stop
+};
+
+/// The `source.postgres:` section of a configuration.
+struct Options {
+  Secret url;  ///< postgres:// URL or libpq keywords
+  std::string slot = "freshet";
+  std::string publication = "freshet";
+  std::vector<std::string> tables;   ///< globs over schema.table; empty matches nothing
+  std::vector<std::string> exclude;  ///< globs taken off again
+  SnapshotMode snapshot = SnapshotMode::kInitial;
+  int64_t snapshot_workers = 2;
+  config::Duration slot_create_timeout = std::chrono::minutes(5);
+  config::Duration status_interval = std::chrono::seconds(10);  ///< feedback at least this often
+  int64_t batch_rows = 16'384;
+  config::ByteSize batch_bytes{int64_t{4} << 20};
+};
+
+void Bind(config::Binder& binder, Options& options);
+
+}  // namespace freshet::postgres
