@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
@@ -29,6 +30,24 @@ class Queue {
     lock.unlock();
     not_empty_.notify_one();
     return true;
+  }
+
+  /// Waits for room at most `timeout`, then adds a copy of `item`. False when there was none.
+  bool PushFor(const T& item, std::chrono::nanoseconds timeout, std::stop_token stop) {
+    std::unique_lock lock(mutex_);
+    not_full_.wait_for(lock, stop, timeout, [&] { return closed_ || items_.size() < capacity_; });
+    if (closed_ || items_.size() >= capacity_) return false;
+    items_.push_back(item);
+    lock.unlock();
+    not_empty_.notify_one();
+    return true;
+  }
+
+  /// Waits for an item at most `timeout` and takes it. Empty when none came.
+  std::optional<T> PopFor(std::chrono::nanoseconds timeout, std::stop_token stop) {
+    std::unique_lock lock(mutex_);
+    not_empty_.wait_for(lock, stop, timeout, [&] { return closed_ || !items_.empty(); });
+    return TakeFront(lock);
   }
 
   /// Waits for an item and takes it. Empty when stopped, or when closed and drained.
