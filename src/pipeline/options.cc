@@ -1,0 +1,112 @@
+#include "pipeline/options.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <string_view>
+
+namespace freshet::pipeline {
+namespace {
+
+using config::Binder;
+
+constexpr std::array<std::string_view, 2> kModeNames = {"upsert", "append"};
+constexpr std::array<std::string_view, 3> kExceptionNames = {"keep_text", "null", "fail"};
+constexpr std::array<std::string_view, 2> kSchemaChangeNames = {"evolve", "fail"};
+constexpr std::array<std::string_view, 4> kLevelNames = {"debug", "info", "warning", "error"};
+constexpr std::array<std::string_view, 2> kFormatNames = {"text", "json"};
+
+void Bind(Binder& binder, FlushPolicy& flush) {
+  binder.Value({"interval",
+                "Longest time a change waits before it is made durable. 0s: as fast as possible."},
+               flush.interval);
+  binder.Value({"rows", "Row images that make a flush due."}, flush.rows);
+  binder.Value({"bytes", "Bytes of buffered changes that make a flush due."}, flush.bytes);
+  if (flush.interval.count() < 0) binder.Reject("interval", "must not be negative");
+  if (flush.rows <= 0) binder.Reject("rows", "must be at least 1");
+  if (flush.bytes.bytes <= 0) binder.Reject("bytes", "must be at least 1");
+}
+
+/// The kinds are the keys of a sink's mapping: exactly one of them must be there.
+void BindKind(Binder& binder, SinkSpec& spec) {
+  for (const sink::Registration& registration : sink::Registrations()) {
+    std::shared_ptr<sink::Factory> factory = registration.make();
+    const bool present = binder.Section({registration.kind, registration.doc},
+                                        [&](Binder& section) { factory->Bind(section); });
+    if (!present) continue;
+    if (!spec.kind.empty()) {
+      binder.Reject(registration.kind,
+                    fmt::format("sink '{}' already is a {}; give each kind a sink of its own",
+                                spec.options.name, spec.kind));
+      continue;
+    }
+    spec.kind = registration.kind;
+    spec.options.mode = registration.default_mode;
+    spec.factory = std::move(factory);
+  }
+}
+
+void Bind(Binder& binder, SinkSpec& spec) {
+  BindKind(binder, spec);
+  BindEnum(binder, {"mode", "upsert: the target equals the source's tables. append: a changelog."},
+           kModeNames, spec.options.mode);
+  BindEnum(
+      binder,
+      {"exceptions",
+       "What happens to a value that the target's type cannot hold: keep_text keeps it exactly in "
+       "`_cdc_exceptions`, null drops and counts it, fail stops the sink."},
+      kExceptionNames, spec.options.exceptions);
+  BindEnum(
+      binder,
+      {"schema_changes",
+       "evolve follows the source (added columns are added, dropped ones kept and null from then "
+       "on, a changed "
+       "type widens or gets a new column); fail stops the sink before the first row of the new "
+       "version."},
+      kSchemaChangeNames, spec.options.schema_changes);
+  binder.Section({"flush", "When buffered changes are made durable."},
+                 [&](Binder& section) { Bind(section, spec.flush); });
+  if (spec.factory == nullptr) {
+    std::string kinds;
+    for (const sink::Registration& r : sink::Registrations()) {
+      kinds += fmt::format("{}{}", kinds.empty() ? "" : ", ", r.kind);
+    }
+    binder.Reject("",
+                  fmt::format("sink '{}' has no kind; add one of: {}", spec.options.name, kinds));
+    return;
+  }
+  if (const std::string why = spec.factory->Reject(spec.options); !why.empty()) {
+    binder.Reject("mode", why);
+  }
+}
+
+}  // namespace
+
+void Bind(Binder& binder, Options& options) {
+  binder.Section({"source", "Where changes come from.", true}, [&](Binder& source) {
+    source.Section({"postgres", "A PostgreSQL database, 10 to 18.", true},
+                   [&](Binder& section) { postgres::Bind(section, options.source); });
+  });
+  binder.Section({"log", "The durable log between source and sinks.", true},
+                 [&](Binder& section) { log::Bind(section, options.log); });
+  binder.Map({"sinks", "Where changes go, by a name of your choice.", true},
+             [&](const std::string& name, Binder& section) {
+               SinkSpec spec;
+               spec.options.name = name;
+               Bind(section, spec);
+               options.sinks.push_back(std::move(spec));
+             });
+  binder.Section({"http", "Health, status, metrics and queries over HTTP."}, [&](Binder& http) {
+    http.Value({"listen", "Address and port, as 127.0.0.1:8080. Left out: no HTTP."},
+               options.http.listen);
+    http.Value({"query", "Serve SQL on the warehouse under /query."}, options.http.query);
+  });
+  binder.Section({"logging", "Messages of the process, on standard error."}, [&](Binder& section) {
+    BindEnum(section, {"level", "Least level that is written."}, kLevelNames,
+             options.logging.level);
+    BindEnum(section, {"format", "text for people, json for machines."}, kFormatNames,
+             options.logging.format);
+  });
+}
+
+}  // namespace freshet::pipeline
