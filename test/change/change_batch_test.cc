@@ -1,0 +1,78 @@
+#include "change/change_batch.h"
+
+#include <gmock/gmock.h>
+
+#include "support/batches.h"
+
+namespace freshet::change {
+namespace {
+
+using test::BatchBuilder;
+using test::Exception;
+using test::KeyOnly;
+using test::MakeItemsSchema;
+using test::Null;
+using test::RowTexts;
+using test::Unchanged;
+using ::testing::ElementsAre;
+
+TEST(DropAppliedTest, TransactionsBehindThePositionGoWithTheirRowsAndMarks) {
+  const auto items = MakeItemsSchema();
+  const auto batch = BatchBuilder()
+                         .Begin(100)
+                         .Insert(items, {"1", "nut", Exception("NaN")})
+                         .Message("audit", "first")
+                         .Begin(200)
+                         .Update(items, {"1", Unchanged(), "2.50"})
+                         .Message("audit", "second")
+                         .Build();
+
+  const auto rest = DropApplied(batch, Position{Lsn{100}, 0});
+
+  ASSERT_NE(rest, nullptr);
+  ASSERT_EQ(rest->transactions.size(), 1U);
+  EXPECT_EQ(rest->transactions[0].end_lsn, Lsn{200});
+  ASSERT_EQ(rest->tables.size(), 1U);
+  EXPECT_THAT(RowTexts(*rest->tables[0].rows), ElementsAre("1 | NULL | 2.50"));
+  EXPECT_THAT(rest->tables[0].unchanged, ElementsAre(UnchangedRows{.column = 1, .rows = {0}}));
+  EXPECT_TRUE(rest->tables[0].exceptions.empty());
+  ASSERT_EQ(rest->messages.size(), 1U);
+  EXPECT_EQ(rest->messages[0].transaction, 0);
+  EXPECT_EQ(rest->messages[0].content, "second");
+}
+
+TEST(DropAppliedTest, NothingToDropKeepsTheBatchAndAllToDropLeavesNone) {
+  const auto items = MakeItemsSchema();
+  const auto batch = BatchBuilder().Begin(100).Delete(items, {"1", Null(), Null()}).Build();
+
+  EXPECT_EQ(DropApplied(batch, Position{Lsn{99}, 0}), batch);
+  EXPECT_EQ(DropApplied(batch, Position{Lsn{100}, 0}), nullptr);
+}
+
+TEST(DropAppliedTest, PartOfAnUnfinishedTransactionIsKept) {
+  const auto items = MakeItemsSchema();
+  const auto part =
+      BatchBuilder().Part(300, true, false).Insert(items, {"1", "nut", "0.10"}).Build();
+
+  EXPECT_EQ(DropApplied(part, Position{Lsn{1000}, 0}), part);
+}
+
+TEST(DropAppliedTest, TableWithoutRowsLeftIsLeftOut) {
+  const auto items = MakeItemsSchema("items");
+  const auto orders = MakeItemsSchema("orders");
+  const auto batch = BatchBuilder()
+                         .Begin(100)
+                         .Insert(items, {"1", "nut", "0.10"})
+                         .Begin(200)
+                         .Insert(orders, {"7", "order", "1.00"})
+                         .Build();
+
+  const auto rest = DropApplied(batch, Position{Lsn{100}, 0});
+
+  ASSERT_EQ(rest->tables.size(), 1U);
+  EXPECT_EQ(rest->tables[0].schema, orders);
+  EXPECT_THAT(rest->tables[0].transactions, ElementsAre(0));
+}
+
+}  // namespace
+}  // namespace freshet::change
