@@ -24,4 +24,8 @@ struct SourceIdentity {
   bool operator==(const SourceIdentity&) const = default;
 };
 
+/// What tells one source from another in a target: "7301234567890123456/shop" (system id,
+/// database).
+std::string SourceKey(const SourceIdentity& source);
+
 }  // namespace freshet::change

@@ -119,6 +119,9 @@ class Reader {
   /// Waits for the next batch, at most `timeout`. Empty: nothing came in time, or stop.
   virtual Result<std::optional<LogEntry>> Next(std::chrono::nanoseconds timeout,
                                                std::stop_token stop) = 0;
+
+  /// The offset of the entry that Next() returns next: what retention must keep for this reader.
+  virtual LogOffset next() const = 0;
 };
 
 }  // namespace freshet::log

@@ -17,6 +17,7 @@ namespace freshet::sink {
 
 /// What a sink stores in its target, in the same atomic act as the rows.
 struct StoredPosition {
+  std::string source;  ///< change::SourceKey(): a target filled from another source is refused
   std::string log_id;
   int64_t log_offset = 0;  ///< batches of that log applied; informative, `position` decides
   change::Position position;

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+
+#include "log/log.h"
+#include "pipeline/error_policy.h"
+#include "pipeline/options.h"
+#include "pipeline/status.h"
+
+namespace freshet::pipeline {
+
+/// Carries the log into one sink: opens it, finds its place in the log, writes, flushes by policy,
+/// and starts over after errors.
+///
+/// Threads: Run() is the sink's thread; everything else may be called from any.
+/// Lifetime: `log` and `clock` outlive it.
+class SinkRunner {
+ public:
+  SinkRunner(SinkSpec spec, log::Log& log, const Clock& clock);
+
+  /// Runs until `stop`, then flushes what is whole and closes. Returns early with the error when it
+  /// is one that a start should not survive (see ReactionTo); later such an error leaves the runner
+  /// in SinkState::kFailed until `stop`, so that the log is filled and other sinks go on.
+  Status Run(std::stop_token stop);
+
+  SinkStatus status() const;
+
+  /// The place behind which the log must keep everything for this sink.
+  log::LogOffset needed() const;
+
+  /// The target has been opened once since the start.
+  bool opened() const;
+
+ private:
+  struct Pending;
+
+  Status Session(std::stop_token stop);
+  Status WriteEntry(const log::LogEntry& entry, Pending& pending);
+  Status PrepareNew(const change::ChangeBatch& batch);
+  Status Flush(Pending& pending);
+  bool FlushIsDue(const Pending& pending, bool log_is_drained) const;
+  std::chrono::nanoseconds WaitTime(const Pending& pending) const;
+
+  void SetState(SinkState state);
+  void NoteError(const Error& error);
+  void NoteFlushed(const Pending& pending, const sink::StoredPosition& at, int64_t micros);
+
+  const SinkSpec spec_;
+  log::Log& log_;
+  const Clock& clock_;
+  const std::unique_ptr<sink::Sink> sink_;
+
+  // The sink thread's own.
+  std::string source_key_;                        ///< change::SourceKey() of what fills the log
+  change::Position applied_;                      ///< end of what was written in this session
+  std::map<change::TableId, uint64_t> prepared_;  ///< table -> fingerprint in force in the target
+  bool ran_before_ = false;
+
+  LatencyHistogram latency_;
+  LatencyHistogram flush_time_;
+  mutable std::mutex mutex_;
+  SinkStatus status_;  ///< guarded by mutex_
+  std::map<change::TableName, int64_t>
+      table_rows_;                        ///< guarded by mutex_; bounded by the source's tables
+  bool opened_ = false;                   ///< guarded by mutex_
+  log::LogOffset needed_;                 ///< guarded by mutex_
+  UnixMicros oldest_pending_commit_ = 0;  ///< guarded by mutex_; 0: nothing pending
+};
+
+/// Splits `batch` so that each part holds at most one version of every table, in order. Parts share
+/// the list of transactions. A batch without schema changes is returned as it is.
+std::vector<std::shared_ptr<const change::ChangeBatch>> SplitByTableVersion(
+    std::shared_ptr<const change::ChangeBatch> batch);
+
+}  // namespace freshet::pipeline
