@@ -1,0 +1,244 @@
+#include "postgres/connection.h"
+
+#include <gmock/gmock.h>
+
+#include <thread>
+
+#include "support/postgres_server.h"
+
+namespace freshet::postgres {
+namespace {
+
+using test::PostgresServer;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+std::span<const std::byte> Bytes(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
+
+class ConnectionTest : public ::testing::TestWithParam<int> {
+ protected:
+  void SetUp() override {
+    auto server = PostgresServer::Start({.major = GetParam(), .settings = {}, .encoding = "UTF8"});
+    ASSERT_TRUE(server.has_value()) << server.error();
+    server_ = *std::move(server);
+  }
+
+  Connection Connect(const SessionOptions& options = {}) {
+    auto connection = Connection::Connect(server_->url(), options);
+    EXPECT_TRUE(connection.has_value()) << connection.error();
+    return *std::move(connection);
+  }
+
+  std::unique_ptr<PostgresServer> server_;
+};
+
+/// ALTER ROLE and ALTER DATABASE settings reach every session, walsenders too.
+TEST_P(ConnectionTest, RoleSettingsDoNotLeakIntoOutput) {
+  ASSERT_TRUE(server_
+                  ->Run("ALTER ROLE postgres SET datestyle = 'German'; "
+                        "ALTER ROLE postgres SET bytea_output = 'escape'; "
+                        "ALTER ROLE postgres SET intervalstyle = 'iso_8601'; "
+                        "ALTER ROLE postgres SET timezone = 'Asia/Tokyo'; "
+                        "ALTER ROLE postgres SET extra_float_digits = -5; "
+                        "ALTER ROLE postgres SET search_path = 'pg_catalog, public'")
+                  .has_value());
+  Connection connection = Connect();
+
+  auto rows = connection.Query(
+      "SELECT date '2024-03-04', '\\x00ff'::bytea, interval '1 day 2 hours', "
+      "timestamptz '2024-03-04 12:00+00', 0.1::float8 + 0.2::float8, "
+      "current_setting('search_path'), current_setting('row_security')");
+
+  ASSERT_TRUE(rows.has_value()) << rows.error();
+  EXPECT_EQ(rows->at(0, 0), "2024-03-04");
+  EXPECT_EQ(rows->at(0, 1), "\\x00ff");
+  EXPECT_EQ(rows->at(0, 2), "1 day 02:00:00");
+  EXPECT_EQ(rows->at(0, 3), "2024-03-04 12:00:00+00");
+  EXPECT_THAT(std::string(rows->at(0, 4)), testing::StartsWith("0.3000000000000000"));
+  EXPECT_EQ(rows->at(0, 5), "");
+  EXPECT_EQ(rows->at(0, 6), "off");
+}
+
+TEST_P(ConnectionTest, UserOptionsStayAndOursWin) {
+  const Secret url(server_->url().Reveal() +
+                   "?options=-c%20geqo%3Doff%20-c%20datestyle%3DGerman&application_name=mine");
+
+  auto connection = Connection::Connect(url);
+
+  ASSERT_TRUE(connection.has_value()) << connection.error();
+  auto rows = connection->Query(
+      "SELECT current_setting('geqo'), current_setting('datestyle'), "
+      "current_setting('application_name')");
+  ASSERT_TRUE(rows.has_value()) << rows.error();
+  EXPECT_EQ(rows->at(0, 0), "off");
+  EXPECT_THAT(std::string(rows->at(0, 1)), HasSubstr("ISO"));
+  EXPECT_EQ(rows->at(0, 2), "mine");
+}
+
+TEST_P(ConnectionTest, QueriesReturnTextNullsAndErrors) {
+  Connection connection = Connect();
+
+  auto rows = connection.Query("SELECT $1 || 'b', NULL, $2::int8 + 1", {"a'\\", "41"});
+  auto error = connection.Query("SELECT * FROM nowhere");
+  auto after = connection.Query("SELECT 1; SELECT 2");
+
+  ASSERT_TRUE(rows.has_value()) << rows.error();
+  EXPECT_EQ(rows->at(0, 0), "a'\\b");
+  EXPECT_TRUE(rows->is_null(0, 1));
+  EXPECT_EQ(rows->integer(0, 2), 42);
+  ASSERT_FALSE(error.has_value());
+  EXPECT_EQ(error.error().kind, ErrorKind::kNotFound);
+  ASSERT_TRUE(after.has_value()) << after.error();
+  EXPECT_EQ(after->at(0, 0), "2");
+}
+
+TEST_P(ConnectionTest, CopyGoesInAndOut) {
+  Connection connection = Connect();
+  ASSERT_TRUE(connection.Execute("CREATE TABLE public.t (a int, b text)").has_value());
+  ASSERT_TRUE(connection.StartCopyIn("COPY public.t FROM STDIN").has_value());
+  for (int i = 0; i < 1000; ++i) {
+    ASSERT_TRUE(connection.PutCopy(Bytes(fmt::format("{}\t{}\n", i, std::string(1000, 'x')))));
+  }
+  auto in = connection.EndCopyIn();
+  ASSERT_TRUE(in.has_value()) << in.error();
+
+  ASSERT_TRUE(connection.StartCopyOut("COPY public.t TO STDOUT").has_value());
+  int64_t rows = 0;
+  CopyMessage message;
+  for (;;) {
+    auto more = connection.ReadCopy(message);
+    ASSERT_TRUE(more.has_value()) << more.error();
+    if (!*more) break;
+    ++rows;
+  }
+
+  EXPECT_EQ(*in, 1000);
+  EXPECT_EQ(rows, 1000);
+  EXPECT_TRUE(connection.Query("SELECT 1").has_value());
+}
+
+TEST_P(ConnectionTest, BadCopyRowIsAnErrorAndTheSessionLives) {
+  Connection connection = Connect();
+  ASSERT_TRUE(connection.Execute("CREATE TABLE public.t (a int)").has_value());
+  ASSERT_TRUE(connection.StartCopyIn("COPY public.t FROM STDIN").has_value());
+  ASSERT_TRUE(connection.PutCopy(Bytes("no number\n")).has_value());
+
+  auto in = connection.EndCopyIn();
+
+  ASSERT_FALSE(in.has_value());
+  EXPECT_THAT(in.error().message, HasSubstr("22P02"));
+  EXPECT_TRUE(connection.Query("SELECT 1").has_value());
+}
+
+TEST_P(ConnectionTest, AStopEndsAWaitAndCancelsTheStatement) {
+  Connection connection = Connect();
+  std::stop_source stop;
+  std::jthread stopper([&] {
+    // Stops once the server is busy with it.
+    while (*server_->Ask("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' "
+                         "AND pid <> pg_backend_pid()") == "0") {
+    }
+    stop.request_stop();
+  });
+
+  auto rows = connection.Query("SELECT pg_sleep(60)", stop.get_token());
+
+  ASSERT_FALSE(rows.has_value());
+  EXPECT_EQ(rows.error().kind, ErrorKind::kCancelled);
+}
+
+TEST_P(ConnectionTest, RefusalsNameCauseAndRepair) {
+  const std::string base = fmt::format("127.0.0.1:{}", server_->port());
+  auto database = Connection::Connect(Secret("postgres://postgres@" + base + "/nowhere"));
+  auto role = Connection::Connect(Secret("postgres://nobody@" + base + "/postgres"));
+  auto refused = Connection::Connect(Secret("postgres://postgres@127.0.0.1:1/postgres"));
+  auto tls = Connection::Connect(Secret("postgres://postgres@" + base + "/x?sslmode=require"));
+  auto unreadable = Connection::Connect(Secret("host=x password=hush hush"));
+
+  ASSERT_FALSE(database.has_value() || role.has_value() || refused.has_value() || tls.has_value() ||
+               unreadable.has_value());
+  EXPECT_EQ(database.error().kind, ErrorKind::kNotFound);
+  EXPECT_THAT(database.error().message, HasSubstr("correct the database in the url"));
+  EXPECT_EQ(role.error().kind, ErrorKind::kDenied);
+  EXPECT_THAT(role.error().message, HasSubstr("CREATE ROLE"));
+  EXPECT_EQ(refused.error().kind, ErrorKind::kUnavailable);
+  EXPECT_THAT(refused.error().message, HasSubstr("is PostgreSQL running there"));
+  EXPECT_EQ(tls.error().kind, ErrorKind::kConfig);
+  EXPECT_THAT(tls.error().message, HasSubstr("turn ssl on"));
+  EXPECT_EQ(unreadable.error().kind, ErrorKind::kConfig);
+  EXPECT_THAT(unreadable.error().message, Not(HasSubstr("hush")));
+}
+
+TEST_P(ConnectionTest, AWrongPasswordIsDeniedAndNeverPrinted) {
+  ASSERT_TRUE(server_->Run("CREATE ROLE locked LOGIN PASSWORD 'right'").has_value());
+  {
+    std::string lines;
+    auto hba = server_->Ask("SELECT setting FROM pg_settings WHERE name = 'hba_file'");
+    ASSERT_TRUE(hba.has_value());
+    FILE* file = std::fopen(hba->c_str(), "w");
+    ASSERT_NE(file, nullptr);
+    std::fputs("local all all trust\nhost all all 127.0.0.1/32 md5\n", file);
+    std::fclose(file);
+  }
+  ASSERT_TRUE(server_->Run("SELECT pg_reload_conf()").has_value());
+
+  auto wrong = Connection::Connect(
+      Secret(fmt::format("postgres://locked:wrong-one@127.0.0.1:{}/postgres", server_->port())));
+  auto none = Connection::Connect(Secret(
+      fmt::format("postgres://locked@127.0.0.1:{}/postgres?passfile=/dev/null", server_->port())));
+
+  ASSERT_FALSE(wrong.has_value() || none.has_value());
+  EXPECT_EQ(wrong.error().kind, ErrorKind::kDenied);
+  EXPECT_THAT(wrong.error().message, HasSubstr("28P01"));
+  EXPECT_THAT(wrong.error().message, Not(HasSubstr("wrong-one")));
+  EXPECT_EQ(none.error().kind, ErrorKind::kDenied);
+}
+
+TEST_P(ConnectionTest, ATerminatedSessionIsUnavailable) {
+  Connection connection = Connect();
+  ASSERT_TRUE(
+      server_->Run(fmt::format("SELECT pg_terminate_backend({})", connection.backend_pid())));
+
+  auto rows = connection.Query("SELECT 1");
+
+  ASSERT_FALSE(rows.has_value());
+  EXPECT_EQ(rows.error().kind, ErrorKind::kUnavailable);
+}
+
+TEST_P(ConnectionTest, OtherEncodingsAreRefused) {
+  ASSERT_TRUE(server_->Run("CREATE DATABASE old ENCODING 'LATIN1' TEMPLATE template0").has_value());
+
+  auto connection = Connection::Connect(server_->url("old"));
+
+  ASSERT_FALSE(connection.has_value());
+  EXPECT_EQ(connection.error().kind, ErrorKind::kUnsupported);
+  EXPECT_THAT(connection.error().message, HasSubstr("LATIN1"));
+}
+
+TEST_P(ConnectionTest, AWalsenderSessionAnswersReplicationCommands) {
+  Connection connection =
+      Connect({.replication = true, .application_name = "freshet", .settings = {}});
+
+  auto rows = connection.Query("IDENTIFY_SYSTEM");
+
+  ASSERT_TRUE(rows.has_value()) << rows.error();
+  EXPECT_EQ(rows->at(0, 3), "postgres");
+}
+
+TEST_P(ConnectionTest, AServerSurvivesImmediateStopAndResume) {
+  ASSERT_TRUE(server_->Run("CREATE TABLE public.t AS SELECT 1 AS a").has_value());
+  ASSERT_TRUE(server_->Stop(PostgresServer::StopMode::kImmediate).has_value());
+
+  ASSERT_TRUE(server_->Resume().has_value());
+
+  EXPECT_EQ(*server_->Ask("SELECT count(*) FROM public.t"), "1");
+}
+
+INSTANTIATE_TEST_SUITE_P(Majors, ConnectionTest,
+                         ::testing::ValuesIn(PostgresServer::InstalledMajors()),
+                         [](const auto& tested) { return std::to_string(tested.param); });
+
+}  // namespace
+}  // namespace freshet::postgres
