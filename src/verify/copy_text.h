@@ -1,0 +1,20 @@
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "change/logical_type.h"
+#include "verify/row.h"
+
+namespace freshet::verify {
+
+/// Reads one line of COPY ... TO STDOUT (text format) into `row`, values made canonical.
+///
+/// `line` may end in a line feed. `types`: of the columns, in the order of the line. Written apart
+/// from the snapshot's reader, for the reason given in render.h.
+/// Errors: kMalformed when the line has not one value a type.
+/// Source: PostgreSQL manual, COPY, "Text Format".
+Status ReadCopyLine(std::string_view line, const std::vector<change::LogicalType>& types, Row& row);
+
+}  // namespace freshet::verify
