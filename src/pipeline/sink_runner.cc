@@ -62,9 +62,10 @@ std::vector<std::shared_ptr<const change::ChangeBatch>> SplitByTableVersion(
   return {parts.begin(), parts.end()};
 }
 
-SinkRunner::SinkRunner(SinkSpec spec, log::Log& log, const Clock& clock)
+SinkRunner::SinkRunner(SinkSpec spec, log::Log& log, Ingest& ingest, const Clock& clock)
     : spec_(std::move(spec)),
       log_(log),
+      ingest_(ingest),
       clock_(clock),
       sink_(spec_.factory->MakeSink(spec_.options, clock)) {
   status_.name = spec_.options.name;
@@ -75,16 +76,13 @@ SinkRunner::SinkRunner(SinkSpec spec, log::Log& log, const Clock& clock)
 Status SinkRunner::Run(std::stop_token stop) {
   Backoff backoff(std::hash<std::string>{}(spec_.options.name));
   const auto started = clock_.Monotonic();
-  Status result;
   while (!stop.stop_requested()) {
     SetState(SinkState::kOpening);
-    result = Session(stop);
+    const Status result = Session(stop);
     if (result.has_value()) break;
-    if (stop.stop_requested() && result.error().kind == ErrorKind::kCancelled) {
-      result = {};
-      break;
-    }
+    if (stop.stop_requested() && result.error().kind == ErrorKind::kCancelled) break;
     NoteError(result.error());
+    if (stop.stop_requested()) return result;  // the last flush failed: its changes come again
     const bool patience_over = !ran_before_ && clock_.Monotonic() - started > kStartGrace;
     if (ReactionTo(result.error().kind, ran_before_) == Reaction::kStop || patience_over) {
       SetState(SinkState::kFailed);
@@ -99,14 +97,19 @@ Status SinkRunner::Run(std::stop_token stop) {
                                              {"in_ms", pause.count()},
                                              {"error", result.error().message}});
     clock_.WaitFor(pause, stop);
-    result = {};
   }
+  if (!std::exchange(tried_open_, true)) first_open_promise_.set_value({});
   SetState(SinkState::kStopped);
   return {};
 }
 
 Status SinkRunner::Session(std::stop_token stop) {
-  FRESHET_TRY(const auto stored, sink_->Open(stop));
+  const auto opened = sink_->Open(stop);
+  if (!std::exchange(tried_open_, true)) {
+    first_open_promise_.set_value(opened.has_value() ? Status() : Status(Fail(opened.error())));
+  }
+  FRESHET_TRY(const auto stored, opened);
+  if (!ingest_.WaitForSource(stop)) return sink_->Close();
   prepared_.clear();
   const auto source = log_.source();
   CHECK(source.has_value());
@@ -122,7 +125,6 @@ Status SinkRunner::Session(std::stop_token stop) {
   FRESHET_TRY(const auto reader, log_.NewReader(applied_));
   {
     const std::lock_guard lock(mutex_);
-    opened_ = true;
     needed_ = status_.read = reader->next();
     if (stored.has_value()) status_.durable = *stored;
   }
@@ -266,11 +268,6 @@ SinkStatus SinkRunner::status() const {
 log::LogOffset SinkRunner::needed() const {
   const std::lock_guard lock(mutex_);
   return needed_;
-}
-
-bool SinkRunner::opened() const {
-  const std::lock_guard lock(mutex_);
-  return opened_;
 }
 
 }  // namespace freshet::pipeline

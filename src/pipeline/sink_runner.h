@@ -1,7 +1,6 @@
 #pragma once
 
-#include <deque>
-#include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -10,6 +9,7 @@
 
 #include "log/log.h"
 #include "pipeline/error_policy.h"
+#include "pipeline/ingest.h"
 #include "pipeline/options.h"
 #include "pipeline/status.h"
 
@@ -19,10 +19,10 @@ namespace freshet::pipeline {
 /// and starts over after errors.
 ///
 /// Threads: Run() is the sink's thread; everything else may be called from any.
-/// Lifetime: `log` and `clock` outlive it.
+/// Lifetime: `log`, `ingest` and `clock` outlive it.
 class SinkRunner {
  public:
-  SinkRunner(SinkSpec spec, log::Log& log, const Clock& clock);
+  SinkRunner(SinkSpec spec, log::Log& log, Ingest& ingest, const Clock& clock);
 
   /// Runs until `stop`, then flushes what is whole and closes. Returns early with the error when it
   /// is one that a start should not survive (see ReactionTo); later such an error leaves the runner
@@ -34,8 +34,8 @@ class SinkRunner {
   /// The place behind which the log must keep everything for this sink.
   log::LogOffset needed() const;
 
-  /// The target has been opened once since the start.
-  bool opened() const;
+  /// Ready after the first try to open the target, with its result.
+  std::shared_future<Status> first_open() const { return first_open_; }
 
  private:
   struct Pending;
@@ -53,10 +53,15 @@ class SinkRunner {
 
   const SinkSpec spec_;
   log::Log& log_;
+  Ingest& ingest_;
   const Clock& clock_;
   const std::unique_ptr<sink::Sink> sink_;
 
+  std::promise<Status> first_open_promise_;
+  const std::shared_future<Status> first_open_ = first_open_promise_.get_future().share();
+
   // The sink thread's own.
+  bool tried_open_ = false;
   std::string source_key_;                        ///< change::SourceKey() of what fills the log
   change::Position applied_;                      ///< end of what was written in this session
   std::map<change::TableId, uint64_t> prepared_;  ///< table -> fingerprint in force in the target
@@ -68,7 +73,6 @@ class SinkRunner {
   SinkStatus status_;  ///< guarded by mutex_
   std::map<change::TableName, int64_t>
       table_rows_;                        ///< guarded by mutex_; bounded by the source's tables
-  bool opened_ = false;                   ///< guarded by mutex_
   log::LogOffset needed_;                 ///< guarded by mutex_
   UnixMicros oldest_pending_commit_ = 0;  ///< guarded by mutex_; 0: nothing pending
 };

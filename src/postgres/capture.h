@@ -75,10 +75,11 @@ struct SnapshotTable {
 struct CaptureStatus {
   CaptureState state = CaptureState::kStopped;
   UnixMicros since = 0;
-  std::string reason;                ///< one sentence where the state needs one
-  change::Lsn received;              ///< highest WAL position the server sent
-  change::Lsn server_end;            ///< the server's last announced walEnd
-  change::Lsn acknowledged;          ///< last flush position sent
+  std::string reason;          ///< one sentence where the state needs one
+  change::Lsn end_at_connect;  ///< the server's WAL end (IDENTIFY_SYSTEM) when Run() connected
+  change::Lsn received;        ///< highest WAL position the server sent
+  change::Lsn server_end;      ///< the server's last announced walEnd
+  change::Lsn acknowledged;    ///< last flush position sent
   int64_t slot_retained_bytes = -1;  ///< WAL the slot holds back; -1 unknown
   std::string slot_wal_status;       ///< reserved, extended, unreserved, lost (13+)
   int64_t rows_total = 0;            ///< row images decoded

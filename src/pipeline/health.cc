@@ -1,0 +1,93 @@
+#include "pipeline/health.h"
+
+#include <fmt/format.h>
+
+namespace freshet::pipeline {
+namespace {
+
+HealthReport Report(Health health, std::string code, std::string reason) {
+  return {.health = health, .since = 0, .code = std::move(code), .reason = std::move(reason)};
+}
+
+HealthReport JudgeCapture(const PipelineStatus& status) {
+  using postgres::CaptureState;
+  const auto& capture = status.capture;
+  if (capture.slot_wal_status == "lost") {
+    return Report(Health::kFailing, "slot_lost", "the server has removed WAL that the slot needs");
+  }
+  if (capture.state == CaptureState::kWaitingForRoom) {
+    return Report(Health::kDegraded, "source_paused",
+                  "the log takes no more; the source is not read");
+  }
+  const bool works =
+      capture.state == CaptureState::kStreaming || capture.state == CaptureState::kSnapshotting;
+  if (!works && status.source_last_error.has_value()) {
+    const auto away_for = std::chrono::microseconds(status.now - capture.since);
+    return Report(away_for > HealthMonitor::kStallAfter ? Health::kFailing : Health::kDegraded,
+                  "source_unavailable", status.source_last_error->message);
+  }
+  if (capture.slot_wal_status == "unreserved" || capture.slot_wal_status == "extended") {
+    return Report(Health::kDegraded, "slot_retains_much",
+                  fmt::format("the slot's wal_status is {}", capture.slot_wal_status));
+  }
+  return Report(Health::kOk, "ok", "");
+}
+
+}  // namespace
+
+void HealthMonitor::Keep(const std::string& part, HealthReport& report, UnixMicros now) {
+  HealthReport& kept = reports_[part];
+  report.since = kept.since != 0 && kept.code == report.code ? kept.since : now;
+  kept = report;
+}
+
+void HealthMonitor::Judge(SinkStatus& sink, const PipelineStatus& status,
+                          std::chrono::microseconds flush_interval) {
+  Progress& progress = progress_[sink.name];
+  const bool behind = sink.durable.position < status.log.appended.position;
+  const bool moved = sink.durable.position != progress.durable || sink.read != progress.read;
+  if (progress.moved_at == 0 || moved || !behind) progress.moved_at = status.now;
+  progress.durable = sink.durable.position;
+  progress.read = sink.read;
+
+  const auto still = std::chrono::microseconds(status.now - progress.moved_at);
+  const std::string error = sink.last_error.has_value() ? sink.last_error->message : "";
+  if (sink.state == SinkState::kFailed) {
+    sink.health = Report(Health::kFailing, "sink_failed", error);
+  } else if (behind && still > kStallAfter + flush_interval) {
+    sink.health =
+        Report(Health::kFailing, "sink_stalled",
+               fmt::format("there are changes to write and none was written for {} s{}{}",
+                           std::chrono::duration_cast<std::chrono::seconds>(still).count(),
+                           error.empty() ? "" : "; last error: ", error));
+  } else if (sink.state == SinkState::kRetrying) {
+    sink.health = Report(Health::kDegraded, "sink_retrying", error);
+  } else {
+    sink.health = Report(Health::kOk, "ok", "");
+  }
+  Keep("sink/" + sink.name, sink.health, status.now);
+}
+
+void HealthMonitor::Observe(PipelineStatus& status,
+                            const std::map<std::string, std::chrono::microseconds>& flush_interval,
+                            const std::string& blocked) {
+  status.capture_health = JudgeCapture(status);
+  Keep("source", status.capture_health, status.now);
+  status.log_health = blocked.empty() ? Report(Health::kOk, "ok", "")
+                                      : Report(Health::kFailing, "log_blocked", blocked);
+  Keep("log", status.log_health, status.now);
+
+  status.health = status.capture_health;
+  const auto take_worse = [&](const HealthReport& report) {
+    if (report.health > status.health.health) status.health = report;
+  };
+  take_worse(status.log_health);
+  for (SinkStatus& sink : status.sinks) {
+    const auto interval = flush_interval.find(sink.name);
+    Judge(sink, status,
+          interval == flush_interval.end() ? std::chrono::microseconds(0) : interval->second);
+    take_worse(sink.health);
+  }
+}
+
+}  // namespace freshet::pipeline

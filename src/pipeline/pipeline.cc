@@ -1,0 +1,256 @@
+#include "pipeline/pipeline.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <thread>
+
+#include "base/check.h"
+#include "base/logging.h"
+#include "pipeline/error_policy.h"
+#include "pipeline/ingest.h"
+#include "pipeline/sink_runner.h"
+
+namespace freshet::pipeline {
+namespace {
+
+constexpr std::chrono::milliseconds kControlInterval{50};
+
+void FillProcessFigures(PipelineStatus& status) {
+  std::ifstream statm("/proc/self/statm");
+  int64_t size_pages = 0;
+  int64_t resident_pages = 0;
+  statm >> size_pages >> resident_pages;
+  status.resident_bytes = resident_pages * sysconf(_SC_PAGESIZE);
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  status.peak_resident_bytes = int64_t{usage.ru_maxrss} * 1024;
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
+  status.cpu_seconds = seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+}  // namespace
+
+/// Everything that lives from one opening of the log to its closing.
+class Pipeline::Session {
+ public:
+  Session(std::unique_ptr<log::Log> log, const Options& options, const Clock& clock)
+      : log_(std::move(log)), ingest_(*log_, clock), clock_(clock) {
+    for (const SinkSpec& spec : options.sinks) {
+      runners_.push_back(std::make_unique<SinkRunner>(spec, *log_, ingest_, clock));
+    }
+  }
+
+  log::Log& log() { return *log_; }
+  Ingest& ingest() { return ingest_; }
+  const std::vector<std::unique_ptr<SinkRunner>>& runners() const { return runners_; }
+
+  /// The place behind which every sink needs the log.
+  log::LogOffset Needed() const {
+    log::LogOffset least = log_->stats().appended.offset;
+    for (const auto& runner : runners_) least = std::min(least, runner->needed());
+    return least;
+  }
+
+  /// Records the first error of any thread and asks all to stop.
+  void StopWith(Status status) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (result_.has_value() && !status.has_value()) result_ = std::move(status);
+      finished_ = true;
+    }
+    changed_.notify_all();
+  }
+
+  /// Waits at most `timeout` for StopWith() or `stop`. True when either came.
+  bool WaitFinished(std::chrono::nanoseconds timeout, std::stop_token stop) {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, stop, timeout, [&] { return finished_; });
+    return finished_ || stop.stop_requested();
+  }
+
+  Status result() const {
+    const std::lock_guard lock(mutex_);
+    return result_;
+  }
+
+  /// Every sink has read the whole log.
+  bool SinksHaveReadAll() const {
+    const log::LogOffset end = log_->stats().appended.offset;
+    return std::all_of(runners_.begin(), runners_.end(),
+                       [&](const auto& runner) { return runner->status().read >= end; });
+  }
+
+  bool start_over = false;  ///< written by the ingest thread, read after it was joined
+
+ private:
+  const std::unique_ptr<log::Log> log_;
+  Ingest ingest_;
+  const Clock& clock_;
+  std::vector<std::unique_ptr<SinkRunner>> runners_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable_any changed_;
+  bool finished_ = false;  ///< guarded by mutex_
+  Status result_;          ///< guarded by mutex_
+};
+
+Pipeline::Pipeline(Options options, FileSystem& fs, const Clock& clock, std::string version)
+    : options_(std::move(options)),
+      fs_(fs),
+      clock_(clock),
+      version_(std::move(version)),
+      started_(clock.Now()),
+      capture_(postgres::Capture::Create(options_.source, clock)) {}
+
+Pipeline::~Pipeline() = default;
+
+Status Pipeline::Run(const RunOptions& run, std::stop_token stop) {
+  while (true) {
+    FRESHET_TRY(const Outcome outcome, RunSession(run, stop));
+    if (outcome == Outcome::kDone) return {};
+    logging::Warning("the snapshot broke off; it is taken again from the start");
+  }
+}
+
+Result<Pipeline::Outcome> Pipeline::RunSession(const RunOptions& run, std::stop_token stop) {
+  FRESHET_TRY(auto log, log::Log::Open(fs_, clock_, options_.log));
+  const auto session = std::make_shared<Session>(std::move(log), options_, clock_);
+  {
+    const std::lock_guard lock(mutex_);
+    session_ = session;
+  }
+
+  // Sinks first: a target that cannot be opened must be known before the source is touched.
+  std::vector<std::jthread> sink_threads;
+  for (const auto& runner : session->runners()) {
+    sink_threads.emplace_back([&session, &runner](std::stop_token sink_stop) {
+      if (Status status = runner->Run(sink_stop); !status.has_value()) session->StopWith(status);
+    });
+  }
+  for (const auto& runner : session->runners()) {
+    while (!stop.stop_requested() &&
+           runner->first_open().wait_for(kControlInterval) != std::future_status::ready) {
+    }
+  }
+
+  std::jthread log_thread([&session](std::stop_token log_stop) {
+    const auto needed = [&session] { return session->Needed(); };
+    if (Status status = session->ingest().WriteLog(needed, log_stop); !status.has_value()) {
+      session->StopWith(status);
+    }
+  });
+  std::jthread ingest_thread;
+  if (!session->WaitFinished(std::chrono::nanoseconds(0), stop)) {
+    ingest_thread = std::jthread([this, &session](std::stop_token ingest_stop) {
+      session->StopWith(CaptureUntil(*session, ingest_stop));
+    });
+  }
+
+  while (!session->WaitFinished(kControlInterval, stop)) {
+    const PipelineStatus now = status();  // health is judged by what moves between two looks
+    if (!run.until_caught_up) continue;
+    for (const SinkStatus& sink : now.sinks) {
+      if (sink.state == SinkState::kFailed) session->StopWith(Fail(*sink.last_error));
+    }
+    if (SourceIsCaughtUp(*session) && session->SinksHaveReadAll()) break;
+  }
+
+  // The order of the end: no new batches, the log durable, then the sinks flush what is whole.
+  ingest_thread.request_stop();
+  if (ingest_thread.joinable()) ingest_thread.join();
+  session->ingest().Close();
+  log_thread.request_stop();
+  log_thread.join();
+  if (options_.source.snapshot == postgres::SnapshotMode::kOnly && session->result().has_value()) {
+    while (!stop.stop_requested() && !session->SinksHaveReadAll()) {
+      clock_.WaitFor(kControlInterval, stop);
+    }
+  }
+  for (std::jthread& thread : sink_threads) thread.request_stop();
+  for (std::jthread& thread : sink_threads) thread.join();
+
+  if (session->start_over && !stop.stop_requested()) return Outcome::kStartOver;
+  FRESHET_RETURN_IF_ERROR(session->result());
+  return Outcome::kDone;
+}
+
+Status Pipeline::CaptureUntil(Session& session, std::stop_token stop) {
+  Backoff backoff(static_cast<uint64_t>(clock_.Now()));
+  const auto began = clock_.Monotonic();
+  bool ran_before = false;
+  while (!stop.stop_requested()) {
+    const change::Position before = session.ingest().resume_point().appended;
+    const Status status = capture_->Run(session.ingest().resume_point(), session.ingest(), stop);
+    if (status.has_value()) return {};
+    if (session.ingest().resume_point().appended != before) {
+      ran_before = true;
+      backoff.Reset();
+    }
+    const Error& error = status.error();
+    {
+      const std::lock_guard lock(mutex_);
+      ++source_errors_[std::string(ErrorKindName(error.kind))];
+      source_last_error_ = error;
+    }
+    const bool patience_over = !ran_before && clock_.Monotonic() - began > kStartGrace;
+    if (ReactionTo(error.kind, ran_before) == Reaction::kStop || patience_over) return status;
+    if (session.ingest().snapshot_is_open()) {
+      session.start_over = true;
+      return {};
+    }
+    const auto pause = backoff.Next();
+    logging::Warning("the source will be tried again",
+                     {{"in_ms", pause.count()}, {"error", error.message}});
+    clock_.WaitFor(pause, stop);
+  }
+  return {};
+}
+
+bool Pipeline::SourceIsCaughtUp(Session& session) const {
+  const postgres::CaptureStatus capture = capture_->status();
+  return capture.state == postgres::CaptureState::kStreaming &&
+         capture.end_at_connect != change::Lsn{} &&
+         capture.acknowledged >= capture.end_at_connect &&
+         session.ingest().Durable().commit_end <= capture.acknowledged;
+}
+
+PipelineStatus Pipeline::status() const {
+  PipelineStatus out;
+  out.version = version_;
+  out.now = clock_.Now();
+  out.started = started_;
+  out.capture = capture_->status();
+  FillProcessFigures(out);
+
+  const std::lock_guard lock(mutex_);
+  out.source_errors_by_kind = source_errors_;
+  out.source_last_error = source_last_error_;
+  std::string blocked;
+  if (session_ != nullptr) {
+    out.source = session_->log().source();
+    out.log_id = session_->log().id();
+    out.log = session_->log().stats();
+    out.log_latency = session_->ingest().latency();
+    blocked = session_->ingest().blocked_reason();
+    for (const auto& runner : session_->runners()) out.sinks.push_back(runner->status());
+  }
+  std::map<std::string, std::chrono::microseconds> flush_interval;
+  for (const SinkSpec& spec : options_.sinks) {
+    flush_interval[spec.options.name] = spec.flush.interval;
+  }
+  for (SinkStatus& sink : out.sinks) {
+    const change::Lsn appended = out.log.appended.position.commit_end;
+    const change::Lsn durable = sink.durable.position.commit_end;
+    sink.lag_bytes = appended > durable ? static_cast<int64_t>(appended.value - durable.value) : 0;
+    if (sink.lag_bytes == 0) sink.lag_micros = 0;
+  }
+  health_.Observe(out, flush_interval, blocked);
+  return out;
+}
+
+}  // namespace freshet::pipeline

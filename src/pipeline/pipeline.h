@@ -1,0 +1,73 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <string>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "pipeline/health.h"
+#include "pipeline/options.h"
+#include "pipeline/status.h"
+
+namespace freshet {
+class FileSystem;
+}
+
+namespace freshet::pipeline {
+
+/// One source, one log, any number of sinks, and the threads between them.
+///
+/// Threads (docs/architecture.md, "Threads"): ingest, log, one per sink, and Run()'s caller as
+/// control. Lifetime: `fs` and `clock` outlive it. Nothing is global: a process may hold many.
+class Pipeline {
+ public:
+  struct RunOptions {
+    /// Stop by itself once every sink holds all that the source had committed at the start.
+    bool until_caught_up = false;
+  };
+
+  Pipeline(Options options, FileSystem& fs, const Clock& clock, std::string version);
+  ~Pipeline();
+
+  /// Runs until `stop`, or until caught up. Sinks are flushed and what is durable is acknowledged
+  /// before it returns.
+  ///
+  /// Errors: those of the configuration, the log, the source or, at the start, a sink that trying
+  /// again cannot cure. Nothing acknowledged is lost by any of them.
+  Status Run(const RunOptions& run, std::stop_token stop);
+
+  /// A snapshot of everything. Any thread, also before and after Run().
+  PipelineStatus status() const;
+
+  const Options& options() const { return options_; }
+
+ private:
+  class Session;
+  enum class Outcome : uint8_t { kDone, kStartOver };
+
+  Result<Outcome> RunSession(const RunOptions& run, std::stop_token stop);
+
+  /// The ingest thread: captures, and reconnects by the error policy, until `stop`.
+  Status CaptureUntil(Session& session, std::stop_token stop);
+
+  /// All that the source had committed when capture connected is durable in the log.
+  bool SourceIsCaughtUp(Session& session) const;
+
+  const Options options_;
+  FileSystem& fs_;
+  const Clock& clock_;
+  const std::string version_;
+  const UnixMicros started_;
+  const std::unique_ptr<postgres::Capture> capture_;
+
+  mutable std::mutex mutex_;
+  std::shared_ptr<Session> session_;              ///< guarded by mutex_
+  mutable HealthMonitor health_;                  ///< guarded by mutex_
+  std::map<std::string, int64_t> source_errors_;  ///< guarded by mutex_
+  std::optional<Error> source_last_error_;        ///< guarded by mutex_
+};
+
+}  // namespace freshet::pipeline
