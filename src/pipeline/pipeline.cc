@@ -16,7 +16,9 @@
 namespace freshet::pipeline {
 namespace {
 
-constexpr std::chrono::milliseconds kControlInterval{50};
+/// How often the control thread looks at health, and at a run that ends by itself.
+constexpr std::chrono::milliseconds kHealthInterval{1000};
+constexpr std::chrono::milliseconds kCatchUpInterval{20};
 
 void FillProcessFigures(PipelineStatus& status) {
   std::ifstream statm("/proc/self/statm");
@@ -39,7 +41,7 @@ void FillProcessFigures(PipelineStatus& status) {
 class Pipeline::Session {
  public:
   Session(std::unique_ptr<log::Log> log, const Options& options, const Clock& clock)
-      : log_(std::move(log)), ingest_(*log_, clock), clock_(clock) {
+      : log_(std::move(log)), ingest_(*log_, clock) {
     for (const SinkSpec& spec : options.sinks) {
       runners_.push_back(std::make_unique<SinkRunner>(spec, *log_, ingest_, clock));
     }
@@ -78,11 +80,16 @@ class Pipeline::Session {
     return result_;
   }
 
-  /// Every sink has read the whole log.
-  bool SinksHaveReadAll() const {
-    const log::LogOffset end = log_->stats().appended.offset;
-    return std::all_of(runners_.begin(), runners_.end(),
-                       [&](const auto& runner) { return runner->status().read >= end; });
+  /// Asks every sink to flush as soon as it can, and says whether all have what is durable in the
+  /// log at the first call.
+  bool SinksHaveAll() {
+    if (!wanted_.has_value()) wanted_ = log_->stats().durable.position;
+    bool all = true;
+    for (const auto& runner : runners_) {
+      runner->Hurry();
+      all = all && runner->status().durable.position >= *wanted_;
+    }
+    return all;
   }
 
   bool start_over = false;  ///< written by the ingest thread, read after it was joined
@@ -90,8 +97,8 @@ class Pipeline::Session {
  private:
   const std::unique_ptr<log::Log> log_;
   Ingest ingest_;
-  const Clock& clock_;
   std::vector<std::unique_ptr<SinkRunner>> runners_;
+  std::optional<change::Position> wanted_;  ///< control thread only
 
   mutable std::mutex mutex_;
   std::condition_variable_any changed_;
@@ -134,7 +141,7 @@ Result<Pipeline::Outcome> Pipeline::RunSession(const RunOptions& run, std::stop_
   }
   for (const auto& runner : session->runners()) {
     while (!stop.stop_requested() &&
-           runner->first_open().wait_for(kControlInterval) != std::future_status::ready) {
+           runner->first_open().wait_for(kCatchUpInterval) != std::future_status::ready) {
     }
   }
 
@@ -151,13 +158,14 @@ Result<Pipeline::Outcome> Pipeline::RunSession(const RunOptions& run, std::stop_
     });
   }
 
-  while (!session->WaitFinished(kControlInterval, stop)) {
+  const auto interval = run.until_caught_up ? kCatchUpInterval : kHealthInterval;
+  while (!session->WaitFinished(interval, stop)) {
     const PipelineStatus now = status();  // health is judged by what moves between two looks
     if (!run.until_caught_up) continue;
     for (const SinkStatus& sink : now.sinks) {
       if (sink.state == SinkState::kFailed) session->StopWith(Fail(*sink.last_error));
     }
-    if (SourceIsCaughtUp(*session) && session->SinksHaveReadAll()) break;
+    if (SourceIsCaughtUp() && session->SinksHaveAll()) break;
   }
 
   // The order of the end: no new batches, the log durable, then the sinks flush what is whole.
@@ -167,8 +175,8 @@ Result<Pipeline::Outcome> Pipeline::RunSession(const RunOptions& run, std::stop_
   log_thread.request_stop();
   log_thread.join();
   if (options_.source.snapshot == postgres::SnapshotMode::kOnly && session->result().has_value()) {
-    while (!stop.stop_requested() && !session->SinksHaveReadAll()) {
-      clock_.WaitFor(kControlInterval, stop);
+    while (!stop.stop_requested() && !session->SinksHaveAll()) {
+      clock_.WaitFor(kCatchUpInterval, stop);
     }
   }
   for (std::jthread& thread : sink_threads) thread.request_stop();
@@ -211,12 +219,10 @@ Status Pipeline::CaptureUntil(Session& session, std::stop_token stop) {
   return {};
 }
 
-bool Pipeline::SourceIsCaughtUp(Session& session) const {
+bool Pipeline::SourceIsCaughtUp() const {
   const postgres::CaptureStatus capture = capture_->status();
   return capture.state == postgres::CaptureState::kStreaming &&
-         capture.end_at_connect != change::Lsn{} &&
-         capture.acknowledged >= capture.end_at_connect &&
-         session.ingest().Durable().commit_end <= capture.acknowledged;
+         capture.end_at_connect != change::Lsn{} && capture.acknowledged >= capture.end_at_connect;
 }
 
 PipelineStatus Pipeline::status() const {

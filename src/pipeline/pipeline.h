@@ -54,7 +54,7 @@ class Pipeline {
   Status CaptureUntil(Session& session, std::stop_token stop);
 
   /// All that the source had committed when capture connected is durable in the log.
-  bool SourceIsCaughtUp(Session& session) const;
+  bool SourceIsCaughtUp() const;
 
   const Options options_;
   FileSystem& fs_;

@@ -17,6 +17,9 @@ constexpr std::chrono::seconds kIdleFlushInterval{10};
 /// Longest wait for the log, so that a due flush and a stop are seen.
 constexpr std::chrono::milliseconds kMostWait{500};
 
+/// The same for a sink that is told to finish.
+constexpr std::chrono::milliseconds kHurriedWait{5};
+
 /// Buckets of commit times kept between two flushes, to measure latency in bounded memory.
 constexpr size_t kMostCommitTimes = 4096;
 
@@ -121,7 +124,9 @@ Status SinkRunner::Session(std::stop_token stop) {
                 "target of its own",
                 spec_.options.name, stored->source, source_key_);
   }
-  applied_ = stored.has_value() ? stored->position : change::Position{};
+  applied_ = stored.has_value()        ? stored->position
+             : sink_->StartsAnywhere() ? log_.stats().start.position
+                                       : change::Position{};
   FRESHET_TRY(const auto reader, log_.NewReader(applied_));
   {
     const std::lock_guard lock(mutex_);
@@ -191,6 +196,7 @@ Status SinkRunner::PrepareNew(const change::ChangeBatch& batch) {
 
 bool SinkRunner::FlushIsDue(const Pending& pending, bool log_is_drained) const {
   if (!pending.dirty || pending.inside_transaction) return false;
+  if (hurry_ && log_is_drained) return true;
   if (pending.rows >= spec_.flush.rows || pending.bytes >= spec_.flush.bytes.bytes) return true;
   const nanoseconds waited = clock_.Monotonic() - pending.since;
   if (pending.rows == 0) return waited >= kIdleFlushInterval;
@@ -199,6 +205,7 @@ bool SinkRunner::FlushIsDue(const Pending& pending, bool log_is_drained) const {
 }
 
 nanoseconds SinkRunner::WaitTime(const Pending& pending) const {
+  if (hurry_) return kHurriedWait;
   if (!pending.dirty || pending.inside_transaction || pending.rows == 0) return kMostWait;
   const nanoseconds waited = clock_.Monotonic() - pending.since;
   const nanoseconds left = nanoseconds(spec_.flush.interval) - waited;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <future>
 #include <map>
 #include <memory>
@@ -34,6 +35,9 @@ class SinkRunner {
   /// The place behind which the log must keep everything for this sink.
   log::LogOffset needed() const;
 
+  /// From now on flushes at the end of every transaction it can, whatever the policy says.
+  void Hurry() { hurry_ = true; }
+
   /// Ready after the first try to open the target, with its result.
   std::shared_future<Status> first_open() const { return first_open_; }
 
@@ -57,6 +61,7 @@ class SinkRunner {
   const Clock& clock_;
   const std::unique_ptr<sink::Sink> sink_;
 
+  std::atomic<bool> hurry_{false};
   std::promise<Status> first_open_promise_;
   const std::shared_future<Status> first_open_ = first_open_promise_.get_future().share();
 

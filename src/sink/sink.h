@@ -106,6 +106,9 @@ class Sink {
   virtual Status Close() = 0;
 
   virtual Description Describe() const = 0;
+
+  /// A new target may begin at the oldest change the log still holds, whatever came before.
+  virtual bool StartsAnywhere() const { return false; }
 };
 
 }  // namespace freshet::sink

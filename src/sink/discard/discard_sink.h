@@ -11,7 +11,7 @@ namespace freshet::sink::discard {
 /// Counts what it is given and throws it away: for benchmarks, and for pipelines that only keep the
 /// log.
 ///
-/// It has no target, so it has no position: every Open begins at the log's start.
+/// It has no target, so it has no position: every Open begins at the oldest change the log holds.
 class DiscardSink final : public Sink {
  public:
   Result<std::optional<StoredPosition>> Open(std::stop_token stop) override;
@@ -21,6 +21,7 @@ class DiscardSink final : public Sink {
   Result<StoredPosition> Flush() override;
   Status Close() override;
   Description Describe() const override;
+  bool StartsAnywhere() const override { return true; }
 
  private:
   StoredPosition written_;
