@@ -1,0 +1,224 @@
+#include "pipeline/sink_runner.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "support/batches.h"
+#include "support/fake_log.h"
+#include "support/fake_sink.h"
+#include "support/manual_clock.h"
+
+namespace freshet::pipeline {
+namespace {
+
+using test::BatchBuilder;
+using test::FakeLog;
+using test::FakeTarget;
+using ::testing::ElementsAre;
+using ::testing::Pair;
+
+/// A runner on a fake log and target; the clock is turned by the test. Flushes as soon as the log
+/// is drained unless told otherwise.
+class SinkRunnerTest : public ::testing::Test {
+ protected:
+  ~SinkRunnerTest() override { Stop(); }
+
+  void Start(std::chrono::microseconds interval = std::chrono::microseconds(0)) {
+    SinkSpec spec;
+    spec.options.name = "warehouse";
+    spec.factory = std::make_shared<test::FakeFactory>(target_);
+    spec.flush.interval = interval;
+    runner_ = std::make_unique<SinkRunner>(spec, log_, ingest_, clock_);
+    thread_ = std::jthread([this](std::stop_token stop) { result_ = runner_->Run(stop); });
+  }
+
+  void Stop() {
+    thread_.request_stop();
+    if (thread_.joinable()) thread_.join();
+  }
+
+  void Append(std::shared_ptr<const change::ChangeBatch> batch) {
+    ASSERT_TRUE(log_.Append(std::move(batch)).has_value());
+  }
+
+  std::shared_ptr<const change::ChangeBatch> Insert(uint64_t end_lsn) {
+    return BatchBuilder().Begin(end_lsn).Insert(items_, {"1", "nut", "0.10"}).Build();
+  }
+
+  const std::shared_ptr<const change::TableSchema> items_ = test::MakeItemsSchema();
+  test::ManualClock clock_;
+  FakeLog log_;
+  Ingest ingest_{log_, clock_};
+  const std::shared_ptr<FakeTarget> target_ = std::make_shared<FakeTarget>();
+  std::unique_ptr<SinkRunner> runner_;
+  Status result_;
+  std::jthread thread_;
+};
+
+TEST_F(SinkRunnerTest, NewTargetGetsTheWholeLogAndItsPosition) {
+  Append(Insert(100));
+  Append(Insert(200));
+
+  Start();
+  target_->WaitFor([](const FakeTarget& t) { return t.transactions.contains(200); });
+  Stop();
+
+  EXPECT_THAT(target_->transactions, ElementsAre(Pair(100, 1), Pair(200, 1)));
+  EXPECT_EQ(target_->position->position.commit_end, change::Lsn{200});
+  EXPECT_EQ(target_->position->source, change::SourceKey(test::FakeSource()));
+}
+
+TEST_F(SinkRunnerTest, WhatTheTargetHoldsInsideABatchIsNotWrittenAgain) {
+  target_->position = sink::StoredPosition{.source = change::SourceKey(test::FakeSource()),
+                                           .log_id = "another log",
+                                           .log_offset = 99,
+                                           .position = {change::Lsn{100}, 0}};
+  Append(BatchBuilder()
+             .Begin(100)
+             .Insert(items_, {"1", "a", "1"})
+             .Begin(200)
+             .Insert(items_, {"2", "b", "2"})
+             .Build());
+
+  Start();
+  target_->WaitFor([](const FakeTarget& t) { return t.transactions.contains(200); });
+  Stop();
+
+  EXPECT_THAT(target_->transactions, ElementsAre(Pair(200, 1)));
+}
+
+TEST_F(SinkRunnerTest, TargetOfAnotherSourceIsRefused) {
+  target_->position =
+      sink::StoredPosition{.source = "8/other", .log_id = "", .log_offset = 0, .position = {}};
+
+  Start();
+  thread_.join();
+
+  ASSERT_FALSE(result_.has_value());
+  EXPECT_EQ(result_.error().kind, ErrorKind::kGap);
+  EXPECT_THAT(result_.error().message, ::testing::HasSubstr("8/other"));
+}
+
+TEST_F(SinkRunnerTest, BrokenFlushIsRetriedAndNothingArrivesTwice) {
+  target_->errors = {{"flush", {ErrorKind::kUnavailable, "gone"}},
+                     {"write", {ErrorKind::kUnavailable, "gone"}}};
+  Append(Insert(100));
+
+  Start();
+  for (int tries = 2; tries <= 3; ++tries) {
+    while (runner_->status().retries_total < tries - 1) std::this_thread::yield();
+    while (runner_->status().state == SinkState::kRetrying) {
+      clock_.Advance(std::chrono::seconds(1));
+      std::this_thread::yield();
+    }
+  }
+  target_->WaitFor([](const FakeTarget& t) { return t.transactions.contains(100); });
+  Stop();
+
+  EXPECT_THAT(target_->transactions, ElementsAre(Pair(100, 1)));
+  EXPECT_EQ(runner_->status().errors_by_kind["unavailable"], 2);
+}
+
+TEST_F(SinkRunnerTest, ErrorOnlyAnOperatorCanMendEndsAStart) {
+  target_->errors = {{"open", {ErrorKind::kDenied, "no"}}};
+
+  Start();
+  thread_.join();
+
+  EXPECT_EQ(result_.error().kind, ErrorKind::kDenied);
+  EXPECT_EQ(runner_->status().state, SinkState::kFailed);
+  EXPECT_FALSE(runner_->first_open().get().has_value());
+}
+
+TEST_F(SinkRunnerTest, NothingIsFlushedInsideATransaction) {
+  Append(BatchBuilder().Part(300, true, false).Insert(items_, {"1", "a", "1"}).Build());
+
+  Start();
+  target_->WaitFor([](const FakeTarget& t) { return t.Count("write") == 1; });
+  Append(BatchBuilder().Part(300, false, true, 1).Insert(items_, {"2", "b", "2"}).Build());
+  target_->WaitFor([](const FakeTarget& t) { return t.transactions.contains(300); });
+  Stop();
+
+  EXPECT_THAT(target_->calls,
+              ElementsAre("open", "prepare public.items", "write", "write", "flush", "close"));
+}
+
+TEST_F(SinkRunnerTest, StopInsideATransactionDropsItsParts) {
+  Append(BatchBuilder().Part(300, true, false).Insert(items_, {"1", "a", "1"}).Build());
+  Start();
+  target_->WaitFor([](const FakeTarget& t) { return t.Count("write") == 1; });
+
+  Stop();
+
+  EXPECT_EQ(target_->Count("flush"), 0);
+  EXPECT_FALSE(target_->position.has_value());
+}
+
+TEST_F(SinkRunnerTest, ChangesWaitForTheFlushInterval) {
+  Start(std::chrono::seconds(5));
+  Append(Insert(100));
+  target_->WaitFor([](const FakeTarget& t) { return t.Count("write") == 1; });
+  EXPECT_EQ(target_->Count("flush"), 0);
+
+  clock_.Advance(std::chrono::seconds(5));
+
+  target_->WaitFor([](const FakeTarget& t) { return t.transactions.contains(100); });
+}
+
+TEST_F(SinkRunnerTest, HurryFlushesWithoutTheInterval) {
+  Start(std::chrono::hours(1));
+  Append(Insert(100));
+  target_->WaitFor([](const FakeTarget& t) { return t.Count("write") == 1; });
+
+  runner_->Hurry();
+
+  target_->WaitFor([](const FakeTarget& t) { return t.transactions.contains(100); });
+}
+
+TEST_F(SinkRunnerTest, RowsAndTablesAreCountedOnceDurable) {
+  Append(Insert(100));
+
+  Start();
+  target_->WaitFor([](const FakeTarget& t) { return t.transactions.contains(100); });
+  Stop();
+
+  const SinkStatus status = runner_->status();
+  EXPECT_EQ(status.rows_total, 1);
+  EXPECT_EQ(status.transactions_total, 1);
+  ASSERT_EQ(status.tables.size(), 1U);
+  EXPECT_EQ(status.tables[0].rows, 1);
+  EXPECT_EQ(status.latency.count, 1);
+  EXPECT_EQ(runner_->needed(), log::LogOffset{1});
+}
+
+TEST(SplitByTableVersionTest, EveryPartHoldsOneVersionOfATable) {
+  const auto v1 = test::MakeItemsSchema();
+  auto columns = v1->columns();
+  columns.push_back(test::MakeColumn("color", change::LogicalKind::kText));
+  const auto v2 =
+      test::MakeSchema(v1->name(), columns, change::ReplicaIdentity::kDefault, v1->id().value);
+  const auto batch = BatchBuilder()
+                         .Begin(100)
+                         .Insert(v1, {"1", "a", "1"})
+                         .Insert(v2, {"2", "b", "2", "red"})
+                         .Build();
+
+  const auto parts = SplitByTableVersion(batch);
+
+  ASSERT_EQ(parts.size(), 2U);
+  EXPECT_EQ(*parts[0]->tables[0].schema, *v1);
+  EXPECT_EQ(*parts[1]->tables[0].schema, *v2);
+  EXPECT_EQ(parts[1]->transactions.size(), 1U);
+}
+
+TEST(SplitByTableVersionTest, OrdinaryBatchIsNotCopied) {
+  const auto batch =
+      BatchBuilder().Begin(100).Insert(test::MakeItemsSchema(), {"1", "a", "1"}).Build();
+
+  EXPECT_EQ(SplitByTableVersion(batch).front(), batch);
+}
+
+}  // namespace
+}  // namespace freshet::pipeline
