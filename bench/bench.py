@@ -1,0 +1,325 @@
+#!/usr/bin/env python3
+"""Measures freshet against what the server can send at all. See --help and docs/benchmarks.md."""
+import argparse
+import json
+import os
+import pathlib
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+import workload
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "test" / "support"))
+from private_postgres import PrivatePostgres, free_port  # noqa: E402
+
+SERVER = {
+    "max_wal_size": "'16GB'", "checkpoint_timeout": "'1h'", "shared_buffers": "'512MB'",
+    "autovacuum": "off", "synchronous_commit": "off", "wal_sender_timeout": "0",
+    "max_replication_slots": 20, "max_wal_senders": 20,
+}
+PAUSES_US = (0, 50, 100, 200)
+TRANSPORTS = ("tcp", "socket")
+ROWS_PER_TRANSACTION = 1_000
+
+# case -> (workload, sink of the configuration, share of the limit's rows/s that is the goal)
+DRAINS = {
+    "log": ("insert", "  out: { discard: {} }", 0.95),
+    "parquet": ("insert", "  out: { files: { url: \"%s/lake\", format: parquet }, mode: append }", 0.90),
+    "duckdb_append": ("insert", "  out: { duckdb: { path: \"%s/out.duckdb\" }, mode: append }", 0.85),
+    "duckdb_upsert_insert":
+        ("insert", "  out: { duckdb: { path: \"%s/out.duckdb\" }, mode: upsert }", 0.70),
+    "duckdb_upsert_mix":
+        ("mix", "  out: { duckdb: { path: \"%s/out.duckdb\" }, mode: upsert }", 0.50),
+}
+COMPONENTS = {"parser": "pgoutput_bench", "log_append": "log_append_bench"}
+LATENCY_GOAL_MS = 250
+CPU_GOAL_US = 1.2
+MEMORY_GOAL_MIB = 300
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def timed(command, log):
+    """Runs a program. Returns wall seconds, CPU seconds and peak resident MiB of it alone."""
+    begin = time.monotonic()
+    with open(log, "w", encoding="utf-8") as out:
+        child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(child.pid, 0)
+    wall = time.monotonic() - begin
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode != 0:
+        raise SystemExit(f"{command[0]} failed:\n{pathlib.Path(log).read_text(encoding='utf-8')[-2000:]}")
+    return {"seconds": wall, "cpu_seconds": usage.ru_utime + usage.ru_stime,
+            "peak_mib": usage.ru_maxrss / 1024}
+
+
+class Drain:
+    """One workload: a server with the backlog in it, drained again and again."""
+
+    def __init__(self, name, options, folder):
+        self.name, self.options, self.folder = name, options, folder / name
+        self.folder.mkdir()
+        self.rows = options.rows // ROWS_PER_TRANSACTION * ROWS_PER_TRANSACTION
+        self.server = PrivatePostgres(settings=SERVER)
+
+    def __enter__(self):
+        self.server.start()
+        self.server.sql("postgres", "CREATE DATABASE bench")
+        is_mix = self.name == "mix"
+        self.server.sql("bench", workload.TABLE + (workload.BASE if is_mix else ""))
+        # Slot, publication and (for the mix) the rows the changes refer to exist before the load.
+        sink = DRAINS["duckdb_upsert_mix" if is_mix else "log"][1]
+        self.run_freshet(sink, "tcp", "initial" if is_mix else "never", "prepared")
+        self.server.sql("bench", """
+            SELECT pg_create_logical_replication_slot('limit', 'pgoutput');
+            SELECT pg_copy_logical_replication_slot('freshet', 'kept')""")
+        say(f"{self.name}: loading {self.rows:,} changes")
+        self.server.sql("bench", workload.MIX if is_mix else workload.INSERT)
+        self.server.sql("bench", f"CALL load({self.rows // ROWS_PER_TRANSACTION}, {ROWS_PER_TRANSACTION})")
+        self.server.sql("bench", "CHECKPOINT")
+        self.end = self.server.sql("bench", "SELECT pg_current_wal_lsn()")
+        return self
+
+    def __exit__(self, *error):
+        self.server.__exit__(*error)
+
+    def run_freshet(self, sink, transport, snapshot, target):
+        """Runs freshet until caught up, on a copy of the prepared state if there is one."""
+        prepared, place = self.folder / "prepared", self.folder / target
+        if place != prepared:
+            shutil.rmtree(place, ignore_errors=True)
+            shutil.copytree(prepared, place)
+            self.server.sql("bench", """
+                SELECT pg_drop_replication_slot('freshet');
+                SELECT pg_copy_logical_replication_slot('kept', 'freshet')""")
+        place.mkdir(exist_ok=True)
+        config = place / "freshet.yaml"
+        config.write_text(
+            f"source:\n  postgres:\n    url: \"{self.server.url('bench', transport == 'tcp')}\"\n"
+            f"    tables: [public.*]\n    snapshot: {snapshot}\n"
+            f"log: {{ path: \"{place}/log\", budget: 20GiB }}\n"
+            f"sinks:\n{sink.replace('%s', str(place))}\n"
+            f"http: {{ listen: 127.0.0.1:{free_port()} }}\n", encoding="utf-8")
+        return timed([self.options.freshet, "run", "-c", config, "--until-caught-up"],
+                     self.folder / f"{target}.out")
+
+    def limit(self, transport, pause):
+        """The same backlog through bare libpq."""
+        url = self.server.url("bench", transport == "tcp")
+        conninfo = f"{url}?replication=database" if transport == "tcp" else f"{url} replication=database"
+        out = self.folder / "limit.out"
+        figures = timed([self.options.build / "bench" / "walsender_limit", conninfo, "limit", "freshet",
+                         self.end, str(pause)], out)
+        rows = json.loads(out.read_text(encoding="utf-8"))["rows"]
+        if rows != self.rows:
+            raise SystemExit(f"the backlog has {rows} rows, expected {self.rows}")
+        return figures
+
+    def check(self, case):
+        """The rows must have arrived, or the figure means nothing."""
+        if case == "log":
+            return
+        config = self.folder / case / "freshet.yaml"
+        if case == "parquet":
+            query = f"SELECT count(*) AS n FROM read_parquet('{self.folder}/{case}/lake/**/*.parquet')"
+        else:
+            query = "SELECT count(*) AS n FROM public.entries"
+        expected = self.rows
+        if self.name == "mix":
+            expected = int(self.server.sql("bench", "SELECT count(*) FROM public.entries"))
+        answer = subprocess.run([self.options.freshet, "query", "-c", config, query, "--output", "json"],
+                                check=True, capture_output=True, text=True).stdout
+        if not re.search(rf"\b{expected}\b", answer):
+            raise SystemExit(f"{case}: expected {expected} rows, the target says {answer}")
+
+
+def median(samples, key):
+    return statistics.median(sample[key] for sample in samples)
+
+
+def measure_drains(cases, options, folder):
+    results = []
+    for name in ("insert", "mix"):
+        chosen = [case for case in cases if DRAINS[case][0] == name]
+        if not chosen:
+            continue
+        samples = {}
+        with Drain(name, options, folder) as drain:
+            for round_number in range(options.rounds):
+                for transport in TRANSPORTS:
+                    for pause in PAUSES_US:
+                        samples.setdefault((transport, pause), []).append(drain.limit(transport, pause))
+                    for case in chosen:
+                        samples.setdefault((transport, case), []).append(
+                            drain.run_freshet(DRAINS[case][1], transport, "never", case))
+                say(f"{name}: round {round_number + 1} of {options.rounds}")
+            for case in chosen:
+                drain.check(case)
+        for transport in TRANSPORTS:
+            pause = min(PAUSES_US, key=lambda p: median(samples[transport, p], "seconds"))
+            limit = samples[transport, pause]
+            for case in chosen:
+                results.append(drain_result(case, transport, drain.rows, samples[transport, case],
+                                            limit, pause))
+    return results
+
+
+def drain_result(case, transport, rows, samples, limit, pause):
+    seconds, limit_seconds = median(samples, "seconds"), median(limit, "seconds")
+    return {
+        "case": case, "transport": transport, "rows": rows, "rounds": len(samples),
+        "rows_per_second": round(rows / seconds), "limit_rows_per_second": round(rows / limit_seconds),
+        "limit_pause_us": pause, "share_of_limit": round(limit_seconds / seconds, 3),
+        "share_goal": DRAINS[case][2],
+        "cpu_us_per_row": round(median(samples, "cpu_seconds") / rows * 1e6, 3),
+        "limit_cpu_us_per_row": round(median(limit, "cpu_seconds") / rows * 1e6, 3),
+        "peak_mib": round(max(sample["peak_mib"] for sample in samples)),
+    }
+
+
+def measure_latency(options, folder):
+    """1,000 single-row commits a second into DuckDB, every change flushed at once."""
+    place = folder / "latency"
+    place.mkdir()
+    with PrivatePostgres(settings={**SERVER, "synchronous_commit": "on"}) as server:
+        server.sql("postgres", "CREATE DATABASE bench")
+        server.sql("bench", workload.TABLE + "CREATE SEQUENCE ids CACHE 100;")
+        port = free_port()
+        config = place / "freshet.yaml"
+        config.write_text(
+            f"source: {{ postgres: {{ url: \"{server.url('bench')}\", tables: [public.*] }} }}\n"
+            f"log: {{ path: \"{place}/log\" }}\n"
+            f"sinks:\n  out:\n    duckdb: {{ path: \"{place}/out.duckdb\" }}\n    mode: upsert\n"
+            f"    flush: {{ interval: 0s }}\nhttp: {{ listen: 127.0.0.1:{port} }}\n", encoding="utf-8")
+        script = place / "insert.sql"
+        script.write_text("INSERT INTO public.entries SELECT nextval('ids'), 1, 1.5, md5('x'), now();\n",
+                          encoding="utf-8")
+        place.chmod(0o755)
+        with open(place / "freshet.out", "w", encoding="utf-8") as out:
+            freshet = subprocess.Popen([options.freshet, "run", "-c", config], stdout=out,
+                                       stderr=subprocess.STDOUT)
+        try:
+            wait_until(lambda: server.sql(
+                "bench", "SELECT count(*) FROM pg_replication_slots WHERE active") == "1")
+            done = subprocess.run(
+                ["/usr/lib/postgresql/15/bin/pgbench", "-n", "-c", "4", "-R", "1000",
+                 "-T", str(options.latency_seconds), "-f", script, server.url("bench", tcp=False)],
+                check=True, capture_output=True, text=True)
+            commits = int(re.search(r"transactions actually processed: (\d+)", done.stdout).group(1))
+            status = fetch_json(port, "/status")
+            latency = find_latency(status)
+        finally:
+            freshet.terminate()
+            _, _, usage = os.wait4(freshet.pid, 0)
+            freshet.returncode = 0
+    return {"case": "latency", "commits": commits, "seconds": options.latency_seconds,
+            "goal_p99_ms": LATENCY_GOAL_MS, **latency,
+            "cpu_us_per_row": round((usage.ru_utime + usage.ru_stime) / commits * 1e6, 1),
+            "peak_mib": round(usage.ru_maxrss / 1024)}
+
+
+def find_latency(status):
+    """Commit to visible, of the only sink."""
+    latency = status["sinks"][0]["latency"]["commit_to_durable"]
+    return {f"p{p}_ms": round(float(latency[f"p{p}_seconds"]) * 1e3, 1) for p in (50, 95, 99)}
+
+
+def wait_until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SystemExit("bench: waited in vain")
+        time.sleep(0.02)
+
+
+def fetch_json(port, path):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        return json.load(answer)
+
+
+def measure_component(case, options):
+    program = options.build / "bench" / COMPONENTS[case]
+    out = subprocess.run([program, "--benchmark_format=json", "--benchmark_min_time=1"], check=True,
+                         capture_output=True, text=True).stdout
+    return [{"case": case, "name": run["name"],
+             "rows_per_second": round(run.get("items_per_second", 0)),
+             "mib_per_second": round(run.get("bytes_per_second", 0) / 2**20),
+             "cpu_us": round(run["cpu_time"] / {"ns": 1e3, "us": 1, "ms": 1e-3}[run["time_unit"]], 3)}
+            for run in json.loads(out)["benchmarks"]]
+
+
+def markdown(results):
+    """The tables of docs/benchmarks.md."""
+    lines = []
+    drains = [r for r in results if r["case"] in DRAINS]
+    if drains:
+        lines += ["| case | connection | rows/s | limit rows/s | share | goal | CPU us/row (limit) | peak MiB |",
+                  "|---|---|---|---|---|---|---|---|"]
+        lines += [f"| {r['case']} | {r['transport']} | {r['rows_per_second']:,} |"
+                  f" {r['limit_rows_per_second']:,} ({r['limit_pause_us']} us) | {r['share_of_limit']:.2f} |"
+                  f" {r['share_goal']:.2f} | {r['cpu_us_per_row']:.2f} ({r['limit_cpu_us_per_row']:.2f}) |"
+                  f" {r['peak_mib']} |" for r in drains]
+        lines += ["", f"CPU goal: {CPU_GOAL_US} us a row for `log` over TCP. Memory goal: {MEMORY_GOAL_MIB} MiB.", ""]
+    for r in (r for r in results if r["case"] == "latency"):
+        lines += ["| case | commits | p50 ms | p95 ms | p99 ms | goal p99 | CPU us/row | peak MiB |",
+                  "|---|---|---|---|---|---|---|---|",
+                  f"| latency | {r['commits']:,} in {r['seconds']} s | {r['p50_ms']} | {r['p95_ms']} |"
+                  f" {r['p99_ms']} | {r['goal_p99_ms']} | {r['cpu_us_per_row']} | {r['peak_mib']} |", ""]
+    components = [r for r in results if r["case"] in COMPONENTS]
+    if components:
+        lines += ["| component | rows/s | MiB/s | CPU us an iteration |", "|---|---|---|---|"]
+        lines += [f"| {r['name']} | {r['rows_per_second']:,} | {r['mib_per_second']:,} | {r['cpu_us']} |"
+                  for r in components]
+    return "\n".join(lines)
+
+
+def machine():
+    model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    return {"cpu": model.group(1) if model else "unknown", "cores": os.cpu_count(),
+            "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+            "load": os.getloadavg()[0]}
+
+
+def main():
+    cases = [*DRAINS, "latency", *COMPONENTS]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cases", nargs="+", choices=[*cases, "all"], metavar="CASE",
+                        help=f"all, or some of: {', '.join(cases)}")
+    parser.add_argument("--output", choices=["text", "json"], default="text",
+                        help="text is Markdown, as in docs/benchmarks.md")
+    parser.add_argument("--rows", type=int, default=2_000_000, help="changes in the backlog")
+    parser.add_argument("--rounds", type=int, default=3, help="interleaved; medians are reported")
+    parser.add_argument("--latency-seconds", type=int, default=20)
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "release")
+    options = parser.parse_args()
+    options.freshet = options.build / "freshet"
+    chosen = cases if "all" in options.cases else options.cases
+
+    # The folder holds copies of targets; /tmp may be small, TMPDIR moves it.
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="freshet-bench-"))
+    try:
+        results = measure_drains([case for case in chosen if case in DRAINS], options, folder)
+        if "latency" in chosen:
+            results.append(measure_latency(options, folder))
+        for case in chosen:
+            if case in COMPONENTS:
+                results += measure_component(case, options)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if options.output == "json":
+        print(json.dumps({"machine": machine(), "results": results}, indent=2))
+    else:
+        print(markdown(results))
+
+
+if __name__ == "__main__":
+    main()
