@@ -32,7 +32,8 @@ std::string_view ChangeKindName(ChangeKind kind);
 enum class TransactionKind : uint8_t {
   kStream = 1,    ///< a commit in the source
   kSnapshot = 2,  ///< the rows there at the slot's consistent point, as one transaction
-  kMessage = 3,   ///< a non-transactional logical message
+  kMessage = 3,  ///< a non-transactional logical message; commit_lsn = end_lsn = the message's lsn,
+                 ///< which is the end of its WAL record; no xid, no commit_time (0)
 };
 
 /// One transaction, or the part of one that a batch carries.
