@@ -16,7 +16,7 @@ constexpr std::array<std::string_view, 2> kSchemaChangeNames = {"evolve", "fail"
 constexpr std::array<std::string_view, 4> kLevelNames = {"debug", "info", "warning", "error"};
 constexpr std::array<std::string_view, 2> kFormatNames = {"text", "json"};
 
-void Bind(Binder& binder, FlushPolicy& flush) {
+void Bind(Binder& binder, sink::FlushPolicy& flush) {
   binder.Value({"interval",
                 "Longest time a change waits before it is made durable. 0s: as fast as possible."},
                flush.interval);
@@ -42,6 +42,7 @@ void BindKind(Binder& binder, SinkSpec& spec) {
     }
     spec.kind = registration.kind;
     spec.options.mode = registration.default_mode;
+    spec.flush = factory->DefaultFlush();
     spec.factory = std::move(factory);
   }
 }

@@ -12,20 +12,12 @@
 
 namespace freshet::pipeline {
 
-/// When a sink's buffered changes are made durable: at the first limit reached, and only between
-/// transactions. Interval 0 flushes whenever the log has nothing more to read.
-struct FlushPolicy {
-  config::Duration interval = std::chrono::seconds(1);
-  int64_t rows = 100'000;
-  config::ByteSize bytes{int64_t{64} << 20};
-};
-
 /// One entry of `sinks:`.
 struct SinkSpec {
   sink::SinkOptions options;
   std::string kind;  ///< of sink::Registrations()
   std::shared_ptr<const sink::Factory> factory;
-  FlushPolicy flush;
+  sink::FlushPolicy flush;
 };
 
 /// The `http:` section.

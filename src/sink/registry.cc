@@ -1,6 +1,7 @@
 #include "sink/registry.h"
 
 #include "sink/discard/discard_sink.h"
+#include "sink/files/files_sink.h"
 
 namespace freshet::sink {
 
@@ -8,6 +9,8 @@ std::span<const Registration> Registrations() {
   static constexpr Registration kRegistrations[] = {
       {"discard", "Counts changes and throws them away.", WriteMode::kAppend,
        &discard::MakeFactory},
+      {"files", "Parquet or JSON lines files in a folder or a bucket.", WriteMode::kAppend,
+       &files::MakeFactory},
   };
   return kRegistrations;
 }

@@ -12,6 +12,14 @@
 
 namespace freshet::sink {
 
+/// When a sink's buffered changes are made durable: at the first limit reached, and only between
+/// transactions. Interval 0 flushes whenever the log has nothing more to read.
+struct FlushPolicy {
+  config::Duration interval = std::chrono::seconds(1);
+  int64_t rows = 100'000;
+  config::ByteSize bytes{int64_t{64} << 20};
+};
+
 /// Everything the rest of freshet needs to know of one kind of sink, made from its section of a
 /// configuration.
 class Factory {
@@ -23,6 +31,9 @@ class Factory {
 
   /// Says why the options fit no sink of this kind (mode not supported, ...); empty when they do.
   virtual std::string Reject(const SinkOptions& options) const = 0;
+
+  /// What `flush:` is where a configuration does not say. Asked after Bind().
+  virtual FlushPolicy DefaultFlush() const { return {}; }
 
   /// Makes the sink, unopened. `clock` outlives it.
   virtual std::unique_ptr<Sink> MakeSink(const SinkOptions& options, const Clock& clock) const = 0;

@@ -1,0 +1,97 @@
+#include "sink/files/data_file_reader.h"
+
+#include <arrow/array.h>
+#include <arrow/compute/cast.h>
+#include <arrow/io/interfaces.h>
+#include <arrow/record_batch.h>
+#include <fmt/format.h>
+#include <parquet/arrow/reader.h>
+#include <parquet/exception.h>
+
+#include "sink/changelog_columns.h"
+
+namespace freshet::sink::files {
+namespace {
+
+/// `batch` with the columns and types of `wanted`.
+Result<std::shared_ptr<arrow::RecordBatch>> Fit(const arrow::RecordBatch& batch,
+                                                const std::shared_ptr<arrow::Schema>& wanted,
+                                                const std::string& name) {
+  arrow::ArrayVector columns;
+  for (const auto& field : wanted->fields()) {
+    const std::shared_ptr<arrow::Array> have = batch.GetColumnByName(field->name());
+    if (have == nullptr) {
+      columns.push_back(arrow::MakeArrayOfNull(field->type(), batch.num_rows()).ValueOrDie());
+    } else if (have->type()->Equals(field->type())) {
+      columns.push_back(have);
+    } else {
+      auto cast = arrow::compute::Cast(*have, field->type());
+      if (!cast.ok()) {
+        return Fail(ErrorKind::kUnsupported, "{}: column '{}' is {} there and {} now: {}", name,
+                    field->name(), have->type()->ToString(), field->type()->ToString(),
+                    cast.status().message());
+      }
+      columns.push_back(*std::move(cast));
+    }
+  }
+  return arrow::RecordBatch::Make(wanted, batch.num_rows(), std::move(columns));
+}
+
+}  // namespace
+
+std::shared_ptr<arrow::Schema> ChangelogSchema(const change::TableSchema& schema) {
+  arrow::FieldVector fields = schema.arrow_schema()->fields();
+  for (const auto& field : ChangelogFields()) {
+    const bool packed = field->type()->id() == arrow::Type::DICTIONARY;
+    fields.push_back(packed ? field->WithType(arrow::utf8()) : field);
+  }
+  return arrow::schema(std::move(fields));
+}
+
+namespace internal {
+
+Status ReadParquet(std::shared_ptr<arrow::io::RandomAccessFile> in, const std::string& name,
+                   const change::TableSchema& schema,
+                   const std::function<Status(const arrow::RecordBatch&)>& visit) {
+  const auto wanted = ChangelogSchema(schema);
+  const std::string doing = fmt::format("read {}", name);
+  const auto malformed = [&](const arrow::Status& status) {
+    Error error = FromArrow(status, doing);
+    if (error.kind == ErrorKind::kFatal) error.kind = ErrorKind::kMalformed;
+    return Fail(std::move(error));
+  };
+  try {  // the one place where Parquet's exceptions could reach us
+    auto properties = parquet::default_arrow_reader_properties();
+    properties.set_batch_size(kReadRows);
+    properties.set_pre_buffer(false);
+    parquet::arrow::FileReaderBuilder builder;
+    if (const arrow::Status s = builder.Open(std::move(in)); !s.ok()) return malformed(s);
+    builder.properties(properties);
+    auto reader = builder.Build();
+    if (!reader.ok()) return malformed(reader.status());
+    auto batches = (*reader)->GetRecordBatchReader();
+    if (!batches.ok()) return malformed(batches.status());
+    while (true) {
+      auto next = (*batches)->Next();
+      if (!next.ok()) return malformed(next.status());
+      if (*next == nullptr) return {};
+      FRESHET_TRY(const auto rows, Fit(**next, wanted, name));
+      FRESHET_RETURN_IF_ERROR(visit(*rows));
+    }
+  } catch (const std::exception& e) {
+    return Fail(ErrorKind::kMalformed, "{}: {}", doing, e.what());
+  }
+}
+
+}  // namespace internal
+
+Status ReadDataFile(Storage& storage, const DataFile& file, const change::TableSchema& schema,
+                    const std::function<Status(const arrow::RecordBatch&)>& visit) {
+  FRESHET_TRY(auto in, storage.Open(file.path));
+  const std::string name = storage.Full(file.path);
+  if (file.format == "parquet") return internal::ReadParquet(std::move(in), name, schema, visit);
+  if (file.format == "jsonl") return internal::ReadJsonLines(std::move(in), name, schema, visit);
+  return Fail(ErrorKind::kUnsupported, "{} has the unknown format '{}'", name, file.format);
+}
+
+}  // namespace freshet::sink::files

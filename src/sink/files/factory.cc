@@ -1,0 +1,42 @@
+#include "sink/files/files_sink.h"
+
+namespace freshet::sink::files {
+namespace {
+
+class FilesFactory final : public Factory {
+ public:
+  void Bind(config::Binder& binder) override { files::Bind(binder, options_); }
+
+  std::string Reject(const SinkOptions& options) const override {
+    if (options.mode != WriteMode::kAppend) {
+      return "a files sink cannot change rows in place; use mode append";
+    }
+    return RejectUrl(options_.url);
+  }
+
+  FlushPolicy DefaultFlush() const override {
+    return {.interval = options_.rotate.age,
+            .rows = options_.rotate.rows,
+            .bytes = {kFlushBytesPerFileByte * options_.rotate.bytes.bytes}};
+  }
+
+  std::unique_ptr<Sink> MakeSink(const SinkOptions& options, const Clock& clock) const override {
+    return std::make_unique<FilesSink>(options, options_, clock);
+  }
+
+  Result<std::unique_ptr<ReadBack>> MakeReadBack(const SinkOptions&) const override {
+    return std::unique_ptr<ReadBack>();
+  }
+
+ private:
+  /// Bytes of changes in memory that make about one byte of a compressed file.
+  static constexpr int64_t kFlushBytesPerFileByte = 4;
+
+  Options options_;
+};
+
+}  // namespace
+
+std::unique_ptr<Factory> MakeFactory() { return std::make_unique<FilesFactory>(); }
+
+}  // namespace freshet::sink::files
