@@ -1,0 +1,553 @@
+#include "postgres/capture.h"
+
+#include <algorithm>
+#include <optional>
+#include <unordered_set>
+#include <utility>
+
+#include "base/check.h"
+#include "base/logging.h"
+#include "postgres/assembler.h"
+#include "postgres/catalog.h"
+#include "postgres/connection.h"
+#include "postgres/pgoutput.h"
+#include "postgres/preflight.h"
+#include "postgres/publication.h"
+#include "postgres/receiver.h"
+#include "postgres/replication_stream.h"
+#include "postgres/slot.h"
+#include "postgres/snapshot.h"
+#include "postgres/status_board.h"
+
+namespace freshet::postgres {
+
+using change::Lsn;
+using std::chrono::milliseconds;
+
+std::string_view CaptureStateName(CaptureState state) {
+  switch (state) {
+    case CaptureState::kStopped:
+      return "stopped";
+    case CaptureState::kConnecting:
+      return "connecting";
+    case CaptureState::kCheckingContinuity:
+      return "checking_continuity";
+    case CaptureState::kCreatingSlot:
+      return "creating_slot";
+    case CaptureState::kSnapshotting:
+      return "snapshotting";
+    case CaptureState::kStreaming:
+      return "streaming";
+    case CaptureState::kWaitingForRoom:
+      return "waiting_for_room";
+    case CaptureState::kServerStopping:
+      return "server_stopping";
+  }
+  return "stopped";
+}
+
+namespace {
+
+constexpr std::string_view kNewLog =
+    "to take the tables anew, drop the slot and begin with a new log folder";
+
+/// Everything one Run() works with.
+struct Session {
+  const ResumePoint& resume;
+  CaptureOutput& output;
+  std::stop_token stop;
+  Catalog& catalog;
+  TableFilter filter;
+  ServerIdentity server;
+};
+
+/// The chosen tables, and what tells whether one of them was rewritten or altered meanwhile.
+struct Choice {
+  std::vector<CatalogTable> tables;
+  std::vector<pgoutput::Relation> relations;             ///< one a table
+  std::vector<std::pair<uint32_t, uint32_t>> filenodes;  ///< (table, filenode), partitions too
+  std::vector<std::string> row_filters;                  ///< one a table
+};
+
+Result<Choice> Choose(Catalog& catalog, const TableFilter& filter,
+                      const std::string& publication_name, std::stop_token stop) {
+  FRESHET_TRY(const std::vector<CatalogTable> all, catalog.Tables(stop));
+  Choice out;
+  FRESHET_TRY(out.tables, ChooseTables(all, filter, catalog.connection().server_major()));
+  FRESHET_TRY(const std::optional<Publication> publication,
+              InspectPublication(catalog.connection(), publication_name, stop));
+  std::vector<change::TableId> ids;
+  std::unordered_set<uint32_t> chosen;
+  for (const CatalogTable& table : out.tables) {
+    ids.push_back(table.id);
+    chosen.insert(table.id.value);
+  }
+  FRESHET_RETURN_IF_ERROR(catalog.Load(ids, stop));
+  for (const CatalogTable& table : out.tables) {
+    const PublishedTable* published =
+        publication.has_value() ? publication->Find(table.name) : nullptr;
+    out.relations.push_back(catalog.Describe(
+        table, published == nullptr ? std::vector<std::string>() : published->columns));
+    out.row_filters.push_back(published == nullptr ? "" : published->row_filter);
+  }
+  for (const CatalogTable& table : all) {
+    const bool mine = chosen.contains(table.id.value) || chosen.contains(table.root.value);
+    if (mine) out.filenodes.emplace_back(table.id.value, table.filenode);
+  }
+  return out;
+}
+
+class CaptureImpl final : public Capture {
+ public:
+  CaptureImpl(const Options& options, const Clock& clock)
+      : options_(options), clock_(clock), board_(clock) {}
+
+  Status Run(const ResumePoint& resume, CaptureOutput& output, std::stop_token stop) override;
+  CaptureStatus status() const override { return board_.Read(); }
+
+ private:
+  Status RunUntilBroken(const ResumePoint& resume, CaptureOutput& output, std::stop_token stop);
+
+  /// Makes publication, slot and snapshot. Returns where the stream starts.
+  Result<Lsn> Begin(Session& session, Connection& walsender);
+  Result<Lsn> BeginWithoutSnapshot(Session& session, Connection& walsender, bool slot_exists,
+                                   Lsn confirmed);
+  Status TakeSnapshot(Session& session, const CreatedSlot& slot, const Choice& before);
+  Status EnsurePublication(Session& session);
+  Result<CreatedSlot> MakeSlot(Session& session, Connection& walsender, bool temporary);
+
+  /// Proves that the server still has everything behind what the log holds.
+  Status Continue(Session& session);
+
+  Status Stream(Session& session, Connection walsender, const change::Position& position,
+                std::optional<change::Transaction> open);
+
+  /// A broken stream may be more than a lost connection: names the gap if there is one.
+  Error Diagnose(Error error, std::stop_token stop);
+
+  change::SourceIdentity IdentityOf(const Session& session, Lsn consistent_point) const;
+
+  /// Offers until taken. Errors: kCancelled when stopped, and the output's.
+  static Status OfferAll(CaptureOutput& output,
+                         const std::shared_ptr<const change::ChangeBatch>& batch,
+                         std::stop_token stop);
+
+  const Options options_;
+  const Clock& clock_;
+  StatusBoard board_;
+  bool streamed_ = false;  ///< some Run() got as far as the stream
+};
+
+Status CaptureImpl::Run(const ResumePoint& resume, CaptureOutput& output, std::stop_token stop) {
+  if (streamed_) board_.Update([](CaptureStatus& status) { ++status.reconnects_total; });
+  Status result = RunUntilBroken(resume, output, stop);
+  if (result.has_value() || stop.stop_requested()) {
+    board_.Enter(CaptureState::kStopped);
+    return {};
+  }
+  if (board_.Read().state != CaptureState::kServerStopping) {
+    board_.Enter(CaptureState::kStopped, result.error().message);
+  }
+  return result;
+}
+
+Status CaptureImpl::RunUntilBroken(const ResumePoint& resume, CaptureOutput& output,
+                                   std::stop_token stop) {
+  board_.Enter(CaptureState::kConnecting);
+  FRESHET_TRY(TableFilter filter, TableFilter::Create(options_.tables, options_.exclude));
+  FRESHET_TRY(Connection side, Connection::Connect(options_.url, {}, stop));
+  Catalog catalog(std::move(side));
+
+  board_.Enter(CaptureState::kCheckingContinuity);
+  FRESHET_TRY(const std::vector<Check> checks, CheckServer(catalog.connection(), options_, stop));
+  if (auto failure = FirstFailure(checks); failure.has_value()) return Fail(*std::move(failure));
+  FRESHET_TRY(
+      Connection walsender,
+      Connection::Connect(
+          options_.url,
+          {.replication = true, .application_name = "freshet " + options_.slot, .settings = {}},
+          stop));
+  FRESHET_TRY(ServerIdentity server, Identify(walsender, catalog.connection(), stop));
+  Session session{resume, output, stop, catalog, std::move(filter), std::move(server)};
+
+  const bool begun = resume.source.has_value() && resume.appended != change::Position{};
+  if (begun && options_.snapshot == SnapshotMode::kOnly) return {};  // it is in the log already
+  change::Position position = resume.appended;
+  if (begun) {
+    FRESHET_RETURN_IF_ERROR(Continue(session));
+  } else {
+    FRESHET_TRY(const Lsn start, Begin(session, walsender));
+    if (options_.snapshot == SnapshotMode::kOnly) return {};
+    position = {.commit_end = start, .ordinal = 0};
+  }
+  Status streamed = Stream(session, std::move(walsender), position,
+                           begun ? resume.open : std::optional<change::Transaction>());
+  if (streamed.has_value() || stop.stop_requested()) return {};
+  return Fail(Diagnose(std::move(streamed).error(), stop));
+}
+
+change::SourceIdentity CaptureImpl::IdentityOf(const Session& session, Lsn consistent_point) const {
+  return {.system_id = session.server.system_id,
+          .timeline = session.server.timeline,
+          .database = session.server.database,
+          .database_oid = session.server.database_oid,
+          .slot = options_.slot,
+          .publication = options_.publication,
+          .consistent_point = consistent_point,
+          .created_at = clock_.Now()};
+}
+
+Result<Lsn> CaptureImpl::Begin(Session& session, Connection& walsender) {
+  const auto& source = session.resume.source;
+  if (source.has_value() && (source->system_id != session.server.system_id ||
+                             source->database_oid != session.server.database_oid)) {
+    return Fail(ErrorKind::kGap,
+                "the log began with another server or database (system {}, '{}') than the url "
+                "leads to (system {}, '{}'); correct the url, or begin with a new log folder",
+                source->system_id, source->database, session.server.system_id,
+                session.server.database);
+  }
+  FRESHET_TRY(const std::vector<Check> checks,
+              CheckTables(session.catalog, options_, session.stop));
+  if (auto failure = FirstFailure(checks); failure.has_value()) return Fail(*std::move(failure));
+
+  FRESHET_TRY(const std::optional<Slot> slot,
+              InspectSlot(session.catalog.connection(), options_.slot, session.stop));
+  if (options_.snapshot == SnapshotMode::kNever) {
+    return BeginWithoutSnapshot(session, walsender, slot.has_value(),
+                                slot.has_value() ? slot->confirmed_flush : Lsn{});
+  }
+  const bool only = options_.snapshot == SnapshotMode::kOnly;
+  if (slot.has_value() && !only) {
+    // A slot of this name is ours only when the log says that we were about to make it.
+    if (!source.has_value() || source->slot != options_.slot) {
+      return Fail(ErrorKind::kConfig,
+                  "slot '{}' is there already, but the log is new, so nothing says what it has "
+                  "given away; drop it (SELECT pg_drop_replication_slot({})), choose another name "
+                  "under `slot`, or take it over with `snapshot: never`",
+                  options_.slot, Connection::QuoteLiteral(options_.slot));
+    }
+    logging::Info("drop the slot of an unfinished snapshot", {{"slot", options_.slot}});
+    FRESHET_RETURN_IF_ERROR(DropSlot(session.catalog.connection(), options_.slot, session.stop));
+  }
+  // Said before the slot is made, so that a slot left by a crash is known as ours.
+  FRESHET_RETURN_IF_ERROR(session.output.SourceKnown(IdentityOf(session, Lsn{})));
+  if (!only) FRESHET_RETURN_IF_ERROR(EnsurePublication(session));
+  FRESHET_TRY(const Choice before, Choose(session.catalog, session.filter,
+                                          only ? "" : options_.publication, session.stop));
+  FRESHET_TRY(const CreatedSlot created, MakeSlot(session, walsender, only));
+  FRESHET_RETURN_IF_ERROR(
+      session.output.SourceKnown(IdentityOf(session, created.consistent_point)));
+  FRESHET_RETURN_IF_ERROR(TakeSnapshot(session, created, before));
+  return created.consistent_point;
+}
+
+Result<Lsn> CaptureImpl::BeginWithoutSnapshot(Session& session, Connection& walsender,
+                                              bool slot_exists, Lsn confirmed) {
+  FRESHET_RETURN_IF_ERROR(EnsurePublication(session));
+  Lsn point = confirmed;
+  if (slot_exists) {
+    FRESHET_TRY(const std::vector<Check> checks,
+                CheckSlot(session.catalog.connection(), options_, session.stop));
+    if (auto failure = FirstFailure(checks); failure.has_value()) return Fail(*std::move(failure));
+  } else {
+    FRESHET_TRY(const CreatedSlot created, MakeSlot(session, walsender, false));
+    point = created.consistent_point;
+  }
+  FRESHET_RETURN_IF_ERROR(session.output.SourceKnown(IdentityOf(session, point)));
+  auto batch = std::make_shared<change::ChangeBatch>();
+  batch->transactions.push_back({.kind = change::TransactionKind::kSnapshot,
+                                 .xid = {},
+                                 .commit_lsn = point,
+                                 .end_lsn = point,
+                                 .commit_time = clock_.Now(),
+                                 .origin = ""});
+  FRESHET_RETURN_IF_ERROR(OfferAll(session.output, batch, session.stop));
+  return point;
+}
+
+Status CaptureImpl::EnsurePublication(Session& session) {
+  Connection& connection = session.catalog.connection();
+  FRESHET_TRY(const std::optional<Publication> there,
+              InspectPublication(connection, options_.publication, session.stop));
+  if (there.has_value()) return {};  // CheckTables() looked at it
+  FRESHET_TRY(const std::vector<CatalogTable> all, session.catalog.Tables(session.stop));
+  FRESHET_TRY(const std::vector<CatalogTable> tables,
+              ChooseTables(all, session.filter, connection.server_major()));
+  logging::Info("make the publication", {{"publication", options_.publication},
+                                         {"tables", static_cast<int64_t>(tables.size())}});
+  return connection.Execute(
+      CreatePublicationSql(options_.publication, tables, connection.server_major()), session.stop);
+}
+
+Result<CreatedSlot> CaptureImpl::MakeSlot(Session& session, Connection& walsender, bool temporary) {
+  board_.Enter(CaptureState::kCreatingSlot);
+  // A temporary slot goes with its session; its name must not meet that of a stream.
+  const SlotRequest request{
+      .name = temporary ? fmt::format("freshet_once_{}", walsender.backend_pid()) : options_.slot,
+      .temporary = temporary,
+      .timeout = options_.slot_create_timeout,
+      .on_wait = [&](const std::string& reason) {
+        board_.Enter(CaptureState::kCreatingSlot, reason);
+      }};
+  FRESHET_TRY(CreatedSlot created,
+              CreateSlot(walsender, session.catalog.connection(), request, session.stop));
+  logging::Info(
+      "made the slot",
+      {{"slot", request.name}, {"consistent_point", change::ToString(created.consistent_point)}});
+  return created;
+}
+
+Status CaptureImpl::TakeSnapshot(Session& session, const CreatedSlot& slot, const Choice& before) {
+  board_.Enter(CaptureState::kSnapshotting);
+  FRESHET_TRY(const std::unique_ptr<SnapshotReader> reader,
+              SnapshotReader::Import(options_, slot.snapshot, before.tables, session.stop));
+  // From here on locks keep the tables as they are. A table rewritten between the slot's making
+  // and the lock looks empty to the snapshot, and one altered there differs from the stream.
+  const bool only = options_.snapshot == SnapshotMode::kOnly;
+  FRESHET_TRY(const Choice now, Choose(session.catalog, session.filter,
+                                       only ? "" : options_.publication, session.stop));
+  if (now.filenodes != before.filenodes || now.relations != before.relations) {
+    return Fail(ErrorKind::kUnavailable,
+                "a table was altered, rewritten or truncated while the snapshot began; it is "
+                "taken anew");
+  }
+  std::vector<SnapshotSource> sources;
+  for (size_t i = 0; i < now.tables.size(); ++i) {
+    FRESHET_TRY(auto schema, session.catalog.Resolve(now.relations[i]));
+    sources.push_back({now.tables[i], std::move(schema), now.row_filters[i]});
+  }
+  FRESHET_RETURN_IF_ERROR(reader->Start(std::move(sources), session.stop));
+
+  constexpr milliseconds kPartWait{10};
+  const int64_t rows_before = board_.Read().rows_total;
+  int64_t ordinal = 0;
+  bool begun = false;
+  const UnixMicros taken_at = clock_.Now();
+  const auto part = [&](bool ends) {
+    auto batch = std::make_shared<change::ChangeBatch>();
+    batch->transactions.push_back({.kind = change::TransactionKind::kSnapshot,
+                                   .xid = {},
+                                   .commit_lsn = slot.consistent_point,
+                                   .end_lsn = ends ? slot.consistent_point : Lsn{},
+                                   .commit_time = taken_at,
+                                   .origin = "",
+                                   .begins = !begun,
+                                   .ends = ends});
+    begun = true;
+    return batch;
+  };
+  while (!reader->finished()) {
+    FRESHET_TRY(auto changes, reader->Next(ordinal, kPartWait, session.stop));
+    board_.Update([&](CaptureStatus& status) {
+      status.snapshot = reader->progress();
+      status.rows_total = rows_before + ordinal;
+    });
+    if (!changes.has_value()) continue;
+    ordinal += changes->num_rows();
+    auto batch = part(false);
+    batch->tables.push_back(*std::move(changes));
+    FRESHET_RETURN_IF_ERROR(OfferAll(session.output, batch, session.stop));
+  }
+  FRESHET_RETURN_IF_ERROR(OfferAll(session.output, part(true), session.stop));
+  board_.Update([&](CaptureStatus& status) {
+    status.snapshot = reader->progress();
+    status.rows_total = rows_before + ordinal;
+    for (const SnapshotTable& table : status.snapshot) status.bytes_total += table.bytes_copied;
+  });
+  logging::Info("snapshot done", {{"rows", ordinal}});
+  return {};
+}
+
+Status CaptureImpl::OfferAll(CaptureOutput& output,
+                             const std::shared_ptr<const change::ChangeBatch>& batch,
+                             std::stop_token stop) {
+  for (;;) {
+    FRESHET_TRY(const bool taken, output.Offer(batch, milliseconds(100)));
+    if (taken) return {};
+    if (stop.stop_requested()) return Fail(ErrorKind::kCancelled, "stopped");
+  }
+}
+
+Status CaptureImpl::Continue(Session& session) {
+  CHECK(session.resume.source.has_value());
+  const change::SourceIdentity& source = *session.resume.source;
+  const Lsn have = session.resume.appended.commit_end;
+  const ServerIdentity& server = session.server;
+  Connection& connection = session.catalog.connection();
+  if (source.system_id != server.system_id) {
+    return Fail(ErrorKind::kGap,
+                "the url leads to another server (system {}) than the log was filled from (system "
+                "{}); correct the url, or begin with a new log folder",
+                server.system_id, source.system_id);
+  }
+  if (source.database_oid != server.database_oid) {
+    return Fail(ErrorKind::kGap,
+                "the url leads to database '{}' (oid {}), and the log was filled from '{}' (oid "
+                "{}); correct the url, or begin with a new log folder",
+                server.database, server.database_oid, source.database, source.database_oid);
+  }
+  if (server.flush_end < have) {
+    return Fail(ErrorKind::kGap,
+                "the server ends at {}, before what the log holds ({}): it was restored from a "
+                "backup or reset; {}",
+                change::ToString(server.flush_end), change::ToString(have), kNewLog);
+  }
+
+  FRESHET_TRY(const std::optional<Slot> slot, InspectSlot(connection, options_.slot, session.stop));
+  if (!slot.has_value()) {
+    return Fail(ErrorKind::kGap, "slot '{}' is gone: changes after {} cannot be had any more; {}",
+                options_.slot, change::ToString(have), kNewLog);
+  }
+  FRESHET_TRY(const std::vector<Check> slot_checks, CheckSlot(connection, options_, session.stop));
+  if (auto failure = FirstFailure(slot_checks); failure.has_value()) {
+    return Fail(*std::move(failure));
+  }
+  if (slot->confirmed_flush > have) {
+    return Fail(ErrorKind::kGap,
+                "slot '{}' stands at {}, after what the log holds ({}): somebody else read from "
+                "it, moved it or made it anew; {}",
+                options_.slot, change::ToString(slot->confirmed_flush), change::ToString(have),
+                kNewLog);
+  }
+
+  FRESHET_TRY(const std::vector<Check> table_checks,
+              CheckTables(session.catalog, options_, session.stop));
+  for (const Check& check : table_checks) {
+    if (check.result == CheckResult::kWarn) {
+      logging::Warning("preflight", {{"check", check.name}, {"what", check.what}});
+    }
+    // Tables that are gone by now, or must no longer be read, do not concern the stream.
+    if (check.name != "publication" || check.result != CheckResult::kFail) continue;
+    return Fail(ErrorKind::kGap, "{}; repair: {}", check.what, check.repair);
+  }
+  FRESHET_TRY(const std::optional<Publication> publication,
+              InspectPublication(connection, options_.publication, session.stop));
+  if (!publication.has_value()) {
+    return Fail(ErrorKind::kGap,
+                "publication '{}' is gone: the changes made since then were not recorded for it; "
+                "{}",
+                options_.publication, kNewLog);
+  }
+
+  if (source.timeline != server.timeline || source.slot != options_.slot ||
+      source.publication != options_.publication) {
+    logging::Warning("the source goes on in another form",
+                     {{"timeline_before", source.timeline}, {"timeline", server.timeline}});
+    change::SourceIdentity updated = source;
+    updated.timeline = server.timeline;
+    updated.slot = options_.slot;
+    updated.publication = options_.publication;
+    FRESHET_RETURN_IF_ERROR(session.output.SourceKnown(updated));
+  }
+  return {};
+}
+
+/// Looks after the session beside the stream: is it alive, does the slot hold.
+class SideWatch final : public Receiver::Companion {
+ public:
+  SideWatch(const Options& options, Catalog& catalog, Connection& walsender, StatusBoard& board)
+      : options_(options), catalog_(catalog), walsender_(walsender), board_(board) {}
+
+  Result<bool> LookAfter(bool check_slot, std::stop_token stop) override {
+    if (!catalog_.connection().Consume().has_value()) {
+      auto again = Connection::Connect(options_.url, {}, stop);
+      if (!again.has_value()) {
+        // The stream itself still works: only a server that shuts down turns us away so.
+        return again.error().kind != ErrorKind::kUnavailable;
+      }
+      catalog_.Reconnected(*std::move(again));
+    }
+    if (check_slot) FRESHET_RETURN_IF_ERROR(CheckSlotNow(stop));
+    // A walsender has nothing to say on the side, unless it skips a publication that is gone (18).
+    for (const std::string& notice : walsender_.TakeNotices()) {
+      logging::Warning("the walsender says", {{"message", notice}});
+      FRESHET_TRY(const std::optional<Publication> publication,
+                  InspectPublication(catalog_.connection(), options_.publication, stop));
+      if (publication.has_value()) continue;
+      return Fail(ErrorKind::kGap,
+                  "publication '{}' is gone, and the server skips the rows of its tables; {}",
+                  options_.publication, kNewLog);
+    }
+    return true;
+  }
+
+ private:
+  Status CheckSlotNow(std::stop_token stop) {
+    FRESHET_TRY(const std::optional<Slot> slot,
+                InspectSlot(catalog_.connection(), options_.slot, stop));
+    board_.Update([&](CaptureStatus& status) {
+      status.slot_retained_bytes = slot.has_value() ? slot->retained_bytes : -1;
+      status.slot_wal_status = slot.has_value() ? slot->wal_status : "";
+    });
+    return {};
+  }
+
+  const Options& options_;
+  Catalog& catalog_;
+  Connection& walsender_;
+  StatusBoard& board_;
+};
+
+Status CaptureImpl::Stream(Session& session, Connection walsender, const change::Position& position,
+                           std::optional<change::Transaction> open) {
+  FRESHET_TRY(const Choice choice,
+              Choose(session.catalog, session.filter, options_.publication, session.stop));
+  std::unordered_set<uint32_t> chosen;
+  for (const auto& [table, filenode] : choice.filenodes) chosen.insert(table);
+  FRESHET_TRY(
+      const Rows timeout,
+      session.catalog.connection().Query(
+          "SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'", session.stop));
+  FRESHET_TRY(ReplicationStream stream,
+              ReplicationStream::Start(std::move(walsender),
+                                       {.slot = options_.slot,
+                                        .publication = options_.publication,
+                                        .start = position.commit_end},
+                                       session.stop));
+  streamed_ = true;
+  board_.Enter(CaptureState::kStreaming);
+  logging::Info("streaming", {{"from", change::ToString(position)}});
+  Assembler assembler(
+      {.batch_rows = options_.batch_rows, .batch_bytes = options_.batch_bytes.bytes},
+      session.catalog, position, std::move(open));
+  SideWatch watch(options_, session.catalog, stream.connection(), board_);
+  Receiver receiver(std::move(stream), assembler, TableGate(session.filter, std::move(chosen)),
+                    session.output, watch, board_, clock_,
+                    {.status_interval = options_.status_interval,
+                     .wal_sender_timeout = milliseconds(timeout.integer(0, 0))},
+                    position);
+  return receiver.Run(session.stop);
+}
+
+Error CaptureImpl::Diagnose(Error error, std::stop_token stop) {
+  const bool by_server = error.kind == ErrorKind::kUnavailable ||
+                         error.kind == ErrorKind::kNotFound || error.kind == ErrorKind::kConfig;
+  if (!by_server) return error;
+  auto connection = Connection::Connect(options_.url, {}, stop);
+  if (!connection.has_value()) return error;
+  const auto slot = InspectSlot(*connection, options_.slot, stop);
+  if (!slot.has_value()) return error;
+  if (!slot->has_value()) {
+    return {ErrorKind::kGap, fmt::format("slot '{}' is gone; {}", options_.slot, kNewLog)};
+  }
+  if (!(*slot)->lost.empty()) {
+    return {ErrorKind::kGap,
+            fmt::format("slot '{}' is lost: {}; {}", options_.slot, (*slot)->lost, kNewLog)};
+  }
+  const auto publication = InspectPublication(*connection, options_.publication, stop);
+  if (publication.has_value() && !publication->has_value()) {
+    return {ErrorKind::kGap,
+            fmt::format("publication '{}' is gone: its changes cannot be decoded any more; {}",
+                        options_.publication, kNewLog)};
+  }
+  return error;
+}
+
+}  // namespace
+
+std::unique_ptr<Capture> Capture::Create(const Options& options, const Clock& clock) {
+  return std::make_unique<CaptureImpl>(options, clock);
+}
+
+}  // namespace freshet::postgres

@@ -1,0 +1,357 @@
+#include "postgres/preflight.h"
+
+#include <algorithm>
+
+#include "postgres/publication.h"
+#include "postgres/slot.h"
+
+namespace freshet::postgres {
+namespace {
+
+Check Ok(std::string name, std::string what) {
+  return {
+      .name = std::move(name), .result = CheckResult::kOk, .what = std::move(what), .repair = ""};
+}
+
+Check Warn(std::string name, std::string what, std::string repair) {
+  return {.name = std::move(name),
+          .result = CheckResult::kWarn,
+          .what = std::move(what),
+          .repair = std::move(repair)};
+}
+
+Check Failed(std::string name, ErrorKind kind, std::string what, std::string repair) {
+  return {.name = std::move(name),
+          .result = CheckResult::kFail,
+          .what = std::move(what),
+          .repair = std::move(repair),
+          .kind = kind};
+}
+
+std::string QuotedName(const change::TableName& name) {
+  return Connection::QuoteIdentifier(name.schema) + "." + Connection::QuoteIdentifier(name.table);
+}
+
+/// At most this many tables are named in one check; the rest is counted.
+constexpr size_t kNamedTables = 5;
+
+/// Appends `text` as the next of a list, or leaves it out when the list is long enough.
+void AppendNamed(std::string& list, size_t& count, const std::string& text) {
+  if (++count > kNamedTables) return;
+  if (!list.empty()) list += "; ";
+  list += text;
+}
+
+std::string AndMore(size_t count) {
+  return count > kNamedTables ? fmt::format(" (and {} more)", count - kNamedTables) : "";
+}
+
+}  // namespace
+
+std::string_view CheckResultName(CheckResult result) {
+  switch (result) {
+    case CheckResult::kOk:
+      return "ok";
+    case CheckResult::kWarn:
+      return "warn";
+    case CheckResult::kFail:
+      return "fail";
+  }
+  return "fail";
+}
+
+std::optional<Error> FirstFailure(std::span<const Check> checks) {
+  for (const Check& check : checks) {
+    if (check.result != CheckResult::kFail) continue;
+    std::string message = check.what;
+    if (!check.repair.empty()) message += "; repair: " + check.repair;
+    return Error{check.kind, std::move(message)};
+  }
+  return std::nullopt;
+}
+
+Result<std::vector<Check>> CheckServer(Connection& connection, const Options& options,
+                                       std::stop_token stop) {
+  const int major = connection.server_major();
+  FRESHET_TRY(const Rows rows,
+              connection.Query(
+                  "SELECT current_setting('server_version'), pg_is_in_recovery(),"
+                  " current_setting('wal_level'), current_setting('max_wal_senders')::int,"
+                  " current_setting('max_replication_slots')::int,"
+                  " (SELECT count(*) FROM pg_stat_replication),"
+                  " (SELECT count(*) FROM pg_replication_slots),"
+                  " (SELECT setting::int FROM pg_settings WHERE name = 'wal_sender_timeout'),"
+                  " (SELECT setting::int FROM pg_settings WHERE name = 'max_slot_wal_keep_size'),"
+                  " current_setting('synchronous_commit'), current_user,"
+                  " (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user)"
+                  "  OR EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_replication'"
+                  "   AND pg_has_role(current_user, oid, 'member')),"
+                  " (SELECT count(*) FROM pg_replication_slots WHERE slot_name = " +
+                      Connection::QuoteLiteral(options.slot) + ")",
+                  stop));
+  std::vector<Check> out;
+  constexpr int kNewestTested = 18;
+  out.push_back(major <= kNewestTested
+                    ? Ok("server_version", fmt::format("PostgreSQL {}", rows.at(0, 0)))
+                    : Warn("server_version",
+                           fmt::format("PostgreSQL {} is newer than any that freshet was tried on",
+                                       rows.at(0, 0)),
+                           "look for a newer freshet"));
+  out.push_back(rows.boolean(0, 1)
+                    ? Failed("primary", ErrorKind::kUnsupported,
+                             "the server is a standby, where no publication or slot can be made",
+                             "connect to the primary (target_session_attrs=read-write in the url)")
+                    : Ok("primary", "the server takes writes"));
+  const std::string_view wal_level = rows.at(0, 2);
+  out.push_back(wal_level == "logical"
+                    ? Ok("wal_level", "wal_level is logical")
+                    : Failed("wal_level", ErrorKind::kConfig,
+                             fmt::format("wal_level is {}, and must be logical", wal_level),
+                             "ALTER SYSTEM SET wal_level = 'logical', then restart the server"));
+  out.push_back(
+      rows.boolean(0, 11)
+          ? Ok("replication_right", fmt::format("role {} may replicate", rows.at(0, 10)))
+          : Failed("replication_right", ErrorKind::kDenied,
+                   fmt::format("role {} has no right to replicate", rows.at(0, 10)),
+                   fmt::format("ALTER ROLE {} REPLICATION (RDS: GRANT rds_replication TO it)",
+                               Connection::QuoteIdentifier(rows.at(0, 10)))));
+  const int64_t senders = rows.integer(0, 3);
+  const int64_t senders_used = rows.integer(0, 5);
+  out.push_back(senders_used < senders
+                    ? Ok("max_wal_senders", fmt::format("{} of {} in use", senders_used, senders))
+                    : Failed("max_wal_senders", ErrorKind::kBusy,
+                             fmt::format("all {} walsenders are in use", senders),
+                             "raise max_wal_senders and restart the server"));
+  const int64_t slots = rows.integer(0, 4);
+  const int64_t slots_used = rows.integer(0, 6);
+  const bool slot_exists = rows.integer(0, 12) != 0;
+  out.push_back(slot_exists || slots_used < slots
+                    ? Ok("max_replication_slots", fmt::format("{} of {} in use", slots_used, slots))
+                    : Failed("max_replication_slots", ErrorKind::kConfig,
+                             fmt::format("all {} replication slots are in use", slots),
+                             "drop one that nobody uses (SELECT pg_drop_replication_slot(...)), or "
+                             "raise max_replication_slots and restart the server"));
+  const int64_t timeout_ms = rows.integer(0, 7);
+  constexpr int64_t kShortTimeoutMs = 5'000;
+  out.push_back(
+      timeout_ms == 0 || timeout_ms >= kShortTimeoutMs
+          ? Ok("wal_sender_timeout", fmt::format("{} ms", timeout_ms))
+          : Warn("wal_sender_timeout",
+                 fmt::format("{} ms is short: a slow network cuts the stream often", timeout_ms),
+                 "ALTER SYSTEM SET wal_sender_timeout = '60s'"));
+  if (major >= 13) {
+    const int64_t keep_mb = rows.is_null(0, 8) ? -1 : rows.integer(0, 8);
+    out.push_back(
+        keep_mb >= 0
+            ? Ok("max_slot_wal_keep_size",
+                 fmt::format("a slot that lags by more than {} MB is lost, and with it freshet's "
+                             "place",
+                             keep_mb))
+            : Warn("max_slot_wal_keep_size",
+                   "a slot may hold back WAL without limit while freshet is down",
+                   "ALTER SYSTEM SET max_slot_wal_keep_size = '50GB' protects the source's disk"));
+  }
+  out.push_back(rows.at(0, 9) != "off"
+                    ? Ok("synchronous_commit", fmt::format("{}", rows.at(0, 9)))
+                    : Warn("synchronous_commit",
+                           "synchronous_commit is off: changes come 0.1 to 0.4 s after their "
+                           "commit, since only flushed WAL is sent",
+                           "ALTER SYSTEM SET synchronous_commit = 'on' for lower latency"));
+  return out;
+}
+
+Result<std::vector<Check>> CheckTables(Catalog& catalog, const Options& options,
+                                       std::stop_token stop) {
+  Connection& connection = catalog.connection();
+  const int major = connection.server_major();
+  std::vector<Check> out;
+  FRESHET_TRY(const TableFilter filter, TableFilter::Create(options.tables, options.exclude));
+  FRESHET_TRY(const std::vector<CatalogTable> all, catalog.Tables(stop));
+  auto chosen = ChooseTables(all, filter, major);
+  if (!chosen.has_value()) {
+    out.push_back(Failed("tables", chosen.error().kind, chosen.error().message, ""));
+    return out;
+  }
+  out.push_back(Ok("tables", fmt::format("{} chosen", chosen->size())));
+
+  if (options.snapshot != SnapshotMode::kNever) {
+    std::string names;
+    size_t count = 0;
+    for (const CatalogTable& table : *chosen) {
+      if (!table.may_select) AppendNamed(names, count, QuotedName(table.name));
+    }
+    out.push_back(count == 0
+                      ? Ok("select_right", "all chosen tables may be read")
+                      : Failed("select_right", ErrorKind::kDenied,
+                               "no right to read " + names + AndMore(count),
+                               "GRANT USAGE ON SCHEMA ... TO and GRANT SELECT ON ... TO the role "
+                               "freshet connects as"));
+  }
+  if (options.snapshot == SnapshotMode::kOnly) return out;  // publishes nothing
+
+  const auto is_chosen = [&](const CatalogTable& table) {
+    return std::any_of(chosen->begin(), chosen->end(), [&](const CatalogTable& c) {
+      return c.id == table.id || c.id == table.root;
+    });
+  };
+  FRESHET_TRY(const std::optional<Publication> publication,
+              InspectPublication(connection, options.publication, stop));
+  std::string reasons;
+  size_t refused = 0;
+  for (const CatalogTable& table : all) {
+    // What counts is the identity of the table that is written to: of a partition, not its root.
+    if (table.partitioned || !is_chosen(table)) continue;
+    const std::string reason = ReasonNotToPublish(table);
+    if (!reason.empty()) AppendNamed(reasons, refused, reason);
+  }
+  const bool publishes_all =
+      !publication.has_value() || publication->updates || publication->deletes;
+  if (refused == 0 || !publishes_all) {
+    out.push_back(Ok("replica_identity", "updates and deletes of all chosen tables can be sent"));
+  } else {
+    out.push_back(Failed("replica_identity", ErrorKind::kConfig, reasons + AndMore(refused), ""));
+  }
+
+  if (!publication.has_value()) {
+    FRESHET_TRY(const Rows rights,
+                connection.Query("SELECT has_database_privilege(current_database(), 'CREATE'),"
+                                 " (SELECT count(*) FROM pg_class WHERE oid = ANY ($1::oid[])"
+                                 "  AND NOT pg_has_role(relowner, 'USAGE'))",
+                                 {[&] {
+                                   std::string ids = "{";
+                                   for (const CatalogTable& table : *chosen) {
+                                     ids += (ids.size() > 1 ? "," : "") +
+                                            std::to_string(table.id.value);
+                                   }
+                                   return ids + "}";
+                                 }()},
+                                 stop));
+    const bool may_create = rights.boolean(0, 0) && rights.integer(0, 1) == 0;
+    out.push_back(
+        may_create
+            ? Ok("publication", "will be made for the chosen tables")
+            : Failed("publication", ErrorKind::kDenied,
+                     fmt::format("publication '{}' is not there, and this role may not "
+                                 "make it (it needs CREATE on the database and to own "
+                                 "the tables)",
+                                 options.publication),
+                     "as the owner: " + CreatePublicationSql(options.publication, *chosen, major)));
+    return out;
+  }
+
+  std::string missing;
+  std::string add;
+  size_t missing_count = 0;
+  std::string filtered;
+  size_t filtered_count = 0;
+  for (const CatalogTable& table : *chosen) {
+    const PublishedTable* published = publication->Find(table.name);
+    if (published == nullptr) {
+      // Without publish_via_partition_root the root is not listed, its leaves are.
+      AppendNamed(missing, missing_count, QuotedName(table.name));
+      add += (add.empty() ? "" : ", ") + QuotedName(table.name);
+    } else if (!published->row_filter.empty()) {
+      AppendNamed(filtered, filtered_count, QuotedName(table.name));
+    }
+  }
+  const std::string quoted = Connection::QuoteIdentifier(options.publication);
+  if (missing_count > 0) {
+    out.push_back(Failed(
+        "publication", ErrorKind::kConfig,
+        fmt::format("publication '{}' does not send {}{} (a partitioned table is sent under its "
+                    "own name only with publish_via_partition_root)",
+                    options.publication, missing, AndMore(missing_count)),
+        fmt::format("exclude it, or ALTER PUBLICATION {} ADD TABLE {} and begin with a new log and "
+                    "slot, since rows written before are in neither",
+                    quoted, add)));
+  } else if (!(publication->inserts && publication->updates && publication->deletes &&
+               publication->truncates)) {
+    out.push_back(
+        Warn("publication",
+             fmt::format("publication '{}' leaves out some operations, so targets will "
+                         "differ from the source",
+                         options.publication),
+             fmt::format("ALTER PUBLICATION {} SET (publish = 'insert, update, delete{}')", quoted,
+                         major >= 11 ? ", truncate" : "")));
+  } else if (filtered_count > 0) {
+    out.push_back(Warn("publication",
+                       fmt::format("publication '{}' sends some rows only of {}{}",
+                                   options.publication, filtered, AndMore(filtered_count)),
+                       "drop the row filter if targets are to equal the source"));
+  } else {
+    out.push_back(Ok("publication", "sends all chosen tables"));
+  }
+  return out;
+}
+
+Result<std::vector<Check>> CheckSlot(Connection& connection, const Options& options,
+                                     std::stop_token stop) {
+  std::vector<Check> out;
+  FRESHET_TRY(const std::optional<Slot> slot, InspectSlot(connection, options.slot, stop));
+  if (!slot.has_value()) {
+    out.push_back(Ok("slot", fmt::format("slot '{}' is not there", options.slot)));
+    return out;
+  }
+  FRESHET_TRY(const Rows rows, connection.Query("SELECT current_database()", stop));
+  const std::string drop =
+      "SELECT pg_drop_replication_slot(" + Connection::QuoteLiteral(options.slot) + ")";
+  if (!slot->logical || slot->plugin != "pgoutput") {
+    out.push_back(Failed("slot", ErrorKind::kConfig,
+                         fmt::format("slot '{}' is not one of pgoutput", options.slot),
+                         "choose another name under `slot`"));
+  } else if (slot->database != rows.at(0, 0)) {
+    out.push_back(
+        Failed("slot", ErrorKind::kConfig,
+               fmt::format("slot '{}' belongs to database '{}'", options.slot, slot->database),
+               "choose another name under `slot`"));
+  } else if (!slot->lost.empty()) {
+    out.push_back(
+        Failed("slot", ErrorKind::kGap,
+               fmt::format("slot '{}' is lost: {}; changes since {} cannot be had any more",
+                           options.slot, slot->lost, change::ToString(slot->confirmed_flush)),
+               drop + ", then begin with a new log folder, which takes the tables anew"));
+  } else if (slot->active_pid != 0) {
+    out.push_back(Failed("slot", ErrorKind::kBusy,
+                         fmt::format("slot '{}' is in use by the walsender with pid {}",
+                                     options.slot, slot->active_pid),
+                         "stop the other program, or choose another name under `slot`"));
+  } else {
+    out.push_back(
+        Ok("slot", fmt::format("slot '{}' is there, at {}, holding {} bytes of WAL", options.slot,
+                               change::ToString(slot->confirmed_flush), slot->retained_bytes)));
+  }
+  return out;
+}
+
+Result<std::vector<Check>> RunPreflight(const Options& options, std::stop_token stop) {
+  std::vector<Check> out;
+  auto connection = Connection::Connect(options.url, {}, stop);
+  if (!connection.has_value()) {
+    Error error = std::move(connection).error();
+    if (error.kind == ErrorKind::kCancelled) return Fail(std::move(error));
+    out.push_back(Failed("connection", error.kind, std::move(error.message), ""));
+    return out;
+  }
+  out.push_back(Ok("connection", "connected"));
+  out.push_back(Ok("encoding", "the database is encoded in UTF8"));
+  const auto append = [&](std::vector<Check> checks) {
+    std::move(checks.begin(), checks.end(), std::back_inserter(out));
+  };
+  Catalog catalog(*std::move(connection));
+  FRESHET_TRY(auto server, CheckServer(catalog.connection(), options, stop));
+  append(std::move(server));
+  auto walsender = Connection::Connect(
+      options.url, {.replication = true, .application_name = "freshet check", .settings = {}},
+      stop);
+  out.push_back(walsender.has_value()
+                    ? Ok("replication_connection", "the server admits a replication session")
+                    : Failed("replication_connection", walsender.error().kind,
+                             walsender.error().message, ""));
+  FRESHET_TRY(auto tables, CheckTables(catalog, options, stop));
+  append(std::move(tables));
+  FRESHET_TRY(auto slot, CheckSlot(catalog.connection(), options, stop));
+  append(std::move(slot));
+  return out;
+}
+
+}  // namespace freshet::postgres

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "postgres/catalog.h"
+#include "postgres/options.h"
+
+namespace freshet::postgres {
+
+enum class CheckResult : uint8_t { kOk, kWarn, kFail };
+
+/// "ok", "warn", "fail".
+std::string_view CheckResultName(CheckResult result);
+
+/// One thing that must be so at the source before changes can be captured.
+struct Check {
+  std::string name;  ///< stable, lower_case: "wal_level"
+  CheckResult result = CheckResult::kOk;
+  std::string what;                     ///< what was found, one sentence
+  std::string repair;                   ///< SQL or a setting that repairs it; empty when ok
+  ErrorKind kind = ErrorKind::kConfig;  ///< of the error that a failed check becomes
+};
+
+/// The first failed check as the error that stops a capture; none when none failed.
+std::optional<Error> FirstFailure(std::span<const Check> checks);
+
+/// Server-wide: version, primary, wal_level, free walsenders and slots, timeouts, retention.
+Result<std::vector<Check>> CheckServer(Connection& connection, const Options& options,
+                                       std::stop_token stop = {});
+
+/// The chosen tables: there, readable, logged, with a usable replica identity, covered by the
+/// publication or fit for one that this role may make.
+Result<std::vector<Check>> CheckTables(Catalog& catalog, const Options& options,
+                                       std::stop_token stop = {});
+
+/// The slot, where there is one: of this database, made for pgoutput, not lost, not in use.
+Result<std::vector<Check>> CheckSlot(Connection& connection, const Options& options,
+                                     std::stop_token stop = {});
+
+/// Connects and runs every check, for `freshet check`. A source that cannot be reached is a failed
+/// check, not an error. Changes nothing at the source.
+Result<std::vector<Check>> RunPreflight(const Options& options, std::stop_token stop = {});
+
+}  // namespace freshet::postgres

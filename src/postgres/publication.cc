@@ -1,0 +1,103 @@
+#include "postgres/publication.h"
+
+#include <algorithm>
+
+namespace freshet::postgres {
+
+using change::ReplicaIdentity;
+
+namespace {
+
+std::string Quoted(const change::TableName& name) {
+  return Connection::QuoteIdentifier(name.schema) + "." + Connection::QuoteIdentifier(name.table);
+}
+
+}  // namespace
+
+const PublishedTable* Publication::Find(const change::TableName& table) const {
+  const auto it =
+      std::find_if(tables.begin(), tables.end(), [&](const auto& t) { return t.name == table; });
+  return it == tables.end() ? nullptr : &*it;
+}
+
+Result<std::optional<Publication>> InspectPublication(Connection& connection,
+                                                      const std::string& name,
+                                                      std::stop_token stop) {
+  const int major = connection.server_major();
+  FRESHET_TRY(const Rows found,
+              connection.Query(fmt::format("SELECT puballtables, pubinsert, pubupdate, pubdelete,"
+                                           " {} FROM pg_publication WHERE pubname = $1",
+                                           major >= 11 ? "pubtruncate" : "true"),
+                               {name}, stop));
+  if (found.size() == 0) return std::optional<Publication>();
+  Publication out{.name = name,
+                  .all_tables = found.boolean(0, 0),
+                  .inserts = found.boolean(0, 1),
+                  .updates = found.boolean(0, 2),
+                  .deletes = found.boolean(0, 3),
+                  .truncates = found.boolean(0, 4),
+                  .tables = {}};
+
+  // One row a column, since an array of names would have to be parsed. 15 lists generated columns,
+  // which it does not send.
+  const std::string sql =
+      major >= 15 ? fmt::format(
+                        "SELECT p.schemaname, p.tablename, a.attname, p.rowfilter "
+                        "FROM pg_publication_tables p"
+                        " JOIN pg_namespace n ON n.nspname = p.schemaname"
+                        " JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename"
+                        " LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0"
+                        "  AND a.attname = ANY (p.attnames) {} "
+                        "WHERE p.pubname = $1 ORDER BY 1, 2, a.attnum",
+                        major >= 18 ? "" : "AND a.attgenerated = ''")
+                  : "SELECT schemaname, tablename, NULL, NULL FROM pg_publication_tables "
+                    "WHERE pubname = $1 ORDER BY 1, 2";
+  FRESHET_TRY(const Rows rows, connection.Query(sql, {name}, stop));
+  for (int i = 0; i < rows.size(); ++i) {
+    change::TableName table{std::string(rows.at(i, 0)), std::string(rows.at(i, 1))};
+    if (out.tables.empty() || out.tables.back().name != table) {
+      out.tables.push_back(
+          {.name = std::move(table), .columns = {}, .row_filter = std::string(rows.at(i, 3))});
+    }
+    if (!rows.is_null(i, 2)) out.tables.back().columns.emplace_back(rows.at(i, 2));
+  }
+  return out;
+}
+
+std::string ReasonNotToPublish(const CatalogTable& table) {
+  const std::string name = Quoted(table.name);
+  if (!table.logged) {
+    return fmt::format(
+        "{} is unlogged: its changes are in no WAL; ALTER TABLE {} SET LOGGED, or exclude it", name,
+        name);
+  }
+  if (table.identity_usable) return "";
+  const std::string_view why = [&]() -> std::string_view {
+    switch (table.identity) {
+      case ReplicaIdentity::kNothing:
+        return "has REPLICA IDENTITY NOTHING";
+      case ReplicaIdentity::kIndex:
+        return "has lost the index of its REPLICA IDENTITY";
+      default:
+        return "has no primary key";
+    }
+  }();
+  return fmt::format(
+      "{} {}: once published, its updates and deletes would fail in the application; ALTER TABLE "
+      "{} ADD PRIMARY KEY (...), or ALTER TABLE {} REPLICA IDENTITY FULL, or exclude it",
+      name, why, name, name);
+}
+
+std::string CreatePublicationSql(const std::string& name, std::span<const CatalogTable> tables,
+                                 int server_major) {
+  std::string sql = "CREATE PUBLICATION " + Connection::QuoteIdentifier(name) + " FOR TABLE ";
+  for (size_t i = 0; i < tables.size(); ++i) {
+    // ONLY: a table that others inherit from stands for its own rows.
+    sql += i == 0 ? "" : ", ";
+    sql += tables[i].partitioned ? Quoted(tables[i].name) : "ONLY " + Quoted(tables[i].name);
+  }
+  if (server_major >= 13) sql += " WITH (publish_via_partition_root = true)";
+  return sql;
+}
+
+}  // namespace freshet::postgres

@@ -1,0 +1,236 @@
+#include "postgres/receiver.h"
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include "base/failpoint.h"
+
+namespace freshet::postgres {
+
+using std::chrono::milliseconds;
+
+namespace {
+
+constexpr uint64_t kIdleAdvanceBytes = uint64_t{16} << 20;
+constexpr milliseconds kOfferWait{100};
+constexpr milliseconds kStuckAfter{500};  ///< without room, before the state says so
+constexpr milliseconds kDurableWait{20};  ///< between looks at what has become durable
+
+/// Frames taken in a row before batches and feedback are looked after.
+constexpr int64_t kMaxMessagesPerRound = 20'000;
+
+}  // namespace
+
+Receiver::Receiver(ReplicationStream stream, Assembler& assembler, TableGate gate,
+                   CaptureOutput& output, Companion& companion, StatusBoard& board,
+                   const Clock& clock, const Timing& timing, const change::Position& position)
+    : stream_(std::move(stream)),
+      assembler_(assembler),
+      gate_(std::move(gate)),
+      output_(output),
+      companion_(companion),
+      board_(board),
+      clock_(clock),
+      timing_(timing),
+      base_(board.Read()),
+      pacer_(stream_.connection().over_unix_socket()),
+      emitted_end_(position.commit_end),
+      last_ack_(Now()),
+      last_idle_(Now()),
+      last_companion_(Now()) {}
+
+Status Receiver::Run(std::stop_token stop) {
+  while (!stop.stop_requested()) {
+    FRESHET_RETURN_IF_ERROR(Receive());
+    FRESHET_RETURN_IF_ERROR(CutIfDue());
+    EmitIdlePosition();
+    const bool full = pending_.size() >= kMaxPending;
+    FRESHET_RETURN_IF_ERROR(OfferPending(full ? Nanos(kOfferWait) : Nanos(0), stop));
+    FRESHET_RETURN_IF_ERROR(AcknowledgeIfDue(stop));
+    FRESHET_RETURN_IF_ERROR(LookAround(stop));
+    ShowFigures();
+    if (ended_) {
+      board_.Enter(CaptureState::kServerStopping, stream_.end_reason());
+      return Fail(ErrorKind::kUnavailable, "the server ended the stream{}{}",
+                  stream_.end_reason().empty() ? "" : ": ", stream_.end_reason());
+    }
+    if (!drained_) continue;
+    Status waited = Wait(stop);
+    if (!waited.has_value() && !stop.stop_requested()) return waited;
+  }
+  // What became durable meanwhile need not be sent again after a restart.
+  return stream_.Acknowledge(output_.Durable().commit_end, clock_.Now(), {});
+}
+
+Status Receiver::Receive() {
+  bool asked_socket = false;
+  drained_ = false;
+  messages_ = 0;
+  while (pending_.size() < kMaxPending && messages_ < kMaxMessagesPerRound) {
+    FRESHET_TRY(const ReplicationStream::Read read, stream_.Next());
+    switch (read) {
+      case ReplicationStream::Read::kData: {
+        ++messages_;
+        bytes_ += static_cast<int64_t>(stream_.data().size());
+        const auto message = gate_.Filter(stream_.data());
+        if (!message.empty()) {
+          FRESHET_RETURN_IF_ERROR(assembler_.Add(message));
+          FRESHET_RETURN_IF_ERROR(TakeBatches());
+        }
+        asked_socket = false;
+        break;
+      }
+      case ReplicationStream::Read::kKeepalive:
+        keepalive_asked_ = keepalive_asked_ || stream_.reply_requested();
+        asked_socket = false;
+        break;
+      case ReplicationStream::Read::kEmpty:
+        if (asked_socket) {
+          drained_ = true;
+          return {};
+        }
+        FRESHET_RETURN_IF_ERROR(stream_.Consume());
+        asked_socket = true;
+        break;
+      case ReplicationStream::Read::kEnd:
+        ended_ = true;
+        drained_ = true;
+        return {};
+    }
+  }
+  return {};
+}
+
+Status Receiver::TakeBatches() {
+  while (auto batch = assembler_.Take()) {
+    if (batch->ends_transaction()) {
+      const change::Lsn end = batch->transactions.back().end_lsn;
+      if (end <= emitted_end_) continue;  // without changes, behind an idle position
+      emitted_end_ = end;
+    }
+    pending_.push_back(std::move(batch));
+  }
+  return {};
+}
+
+Status Receiver::CutIfDue() {
+  // While the output has no room, a batch that grows is better than one more that waits.
+  if (!drained_ || !pending_.empty()) return {};
+  const bool advanced =  // through transactions without changes
+      assembler_.received_end().value >= emitted_end_.value + Assembler::kEmptyAdvanceBytes;
+  if (assembler_.idle() && !advanced) return {};
+  const Nanos now = Now();
+  if (!pacer_.ShouldCut(now)) return {};
+  FRESHET_RETURN_IF_ERROR(assembler_.Cut());
+  FRESHET_RETURN_IF_ERROR(TakeBatches());
+  if (!pending_.empty()) pacer_.HasCut(now);
+  return {};
+}
+
+void Receiver::EmitIdlePosition() {
+  const change::Lsn end = stream_.keepalive_end();
+  if (!drained_ || !pending_.empty() || !assembler_.idle() || end <= emitted_end_) return;
+  const Nanos now = Now();
+  const bool due = keepalive_asked_ || now - last_idle_ >= timing_.status_interval ||
+                   end.value - emitted_end_.value >= kIdleAdvanceBytes;
+  keepalive_asked_ = false;
+  if (!due) return;
+  last_idle_ = now;
+  emitted_end_ = end;
+  auto batch = std::make_shared<change::ChangeBatch>();
+  batch->transactions.push_back({.kind = change::TransactionKind::kStream,
+                                 .xid = {},
+                                 .commit_lsn = end,
+                                 .end_lsn = end,
+                                 .commit_time = clock_.Now(),
+                                 .origin = ""});
+  pending_.push_back(std::move(batch));
+}
+
+Status Receiver::OfferPending(Nanos timeout, std::stop_token stop) {
+  while (!pending_.empty() && !stop.stop_requested()) {
+    FRESHET_FAILPOINT("after_receive");
+    FRESHET_TRY(const bool taken, output_.Offer(pending_.front(), timeout));
+    if (!taken) {
+      const Nanos now = Now();
+      if (stuck_since_ == Nanos(0)) stuck_since_ = now;
+      if (now - stuck_since_ >= kStuckAfter && leave_at_ == Nanos(0)) {
+        board_.Enter(CaptureState::kWaitingForRoom, "the log takes no more for now");
+      }
+      return {};
+    }
+    pending_.pop_front();
+    if (stuck_since_ != Nanos(0) && leave_at_ == Nanos(0)) {
+      board_.Enter(CaptureState::kStreaming);
+    }
+    stuck_since_ = Nanos(0);
+  }
+  return {};
+}
+
+Status Receiver::AcknowledgeIfDue(std::stop_token stop) {
+  const Nanos now = Now();
+  const change::Lsn durable = std::min(output_.Durable().commit_end, stream_.server_end());
+  Nanos interval = timing_.status_interval;
+  if (timing_.wal_sender_timeout > Nanos(0)) {
+    interval = std::min(interval, timing_.wal_sender_timeout / 3);
+  }
+  const bool news = durable > stream_.acknowledged();
+  const bool due = stream_.reply_requested() || now - last_ack_ >= interval ||
+                   (news && (now - last_ack_ >= kAckInterval || leave_at_ != Nanos(0)));
+  if (!due) return {};
+  last_ack_ = now;
+  FRESHET_RETURN_IF_ERROR(stream_.Acknowledge(durable, clock_.Now(), stop));
+  if (news) FRESHET_FAILPOINT("after_ack");
+  return {};
+}
+
+Status Receiver::LookAround(std::stop_token stop) {
+  const Nanos now = Now();
+  if (leave_at_ != Nanos(0) && now >= leave_at_) {
+    return Fail(ErrorKind::kUnavailable,
+                "the server shuts down; all that is durable was acknowledged");
+  }
+  if (now - last_companion_ < kCompanionInterval) return {};
+  last_companion_ = now;
+  const bool check_slot = last_slot_ == Nanos(0) || now - last_slot_ >= kSlotInterval;
+  if (check_slot) last_slot_ = now;
+  FRESHET_TRY(const bool serving, companion_.LookAfter(check_slot, stop));
+  if (!serving && leave_at_ == Nanos(0)) {
+    leave_at_ = now + kShutdownGrace;
+    board_.Enter(CaptureState::kServerStopping, "the server takes no new sessions");
+  }
+  return {};
+}
+
+Status Receiver::Wait(std::stop_token stop) {
+  const Nanos now = Now();
+  const Nanos pause = pacer_.AfterEmptyRead(messages_, now);
+  if (pause > Nanos(0)) {
+    std::this_thread::sleep_for(pause);
+    return {};
+  }
+  if (!pending_.empty()) return OfferPending(milliseconds(5), stop);
+  Nanos timeout = kCompanionInterval;
+  // Changes that were not cut yet are due soon; after a cut only an open transaction is left.
+  if (!assembler_.idle() && !pacer_.ShouldCut(now)) timeout = pacer_.UntilCut(now);
+  if (output_.Durable().commit_end < emitted_end_) timeout = std::min(timeout, Nanos(kDurableWait));
+  FRESHET_TRY([[maybe_unused]] const bool readable, stream_.WaitReadable(timeout, stop));
+  return {};
+}
+
+void Receiver::ShowFigures() {
+  const AssemblerCounters& counters = assembler_.counters();
+  board_.Update([&](CaptureStatus& status) {
+    status.received = std::max(assembler_.received_end(), stream_.server_end());
+    status.server_end = stream_.server_end();
+    status.acknowledged = stream_.acknowledged();
+    status.rows_total = base_.rows_total + counters.rows;
+    status.bytes_total = base_.bytes_total + bytes_;
+    status.transactions_total = base_.transactions_total + counters.transactions;
+    if (counters.last_commit_time != 0) status.last_commit_time = counters.last_commit_time;
+  });
+}
+
+}  // namespace freshet::postgres

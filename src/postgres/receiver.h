@@ -1,0 +1,117 @@
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <memory>
+#include <stop_token>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "change/change_batch.h"
+#include "postgres/assembler.h"
+#include "postgres/capture.h"
+#include "postgres/options.h"
+#include "postgres/read_pacer.h"
+#include "postgres/replication_stream.h"
+#include "postgres/status_board.h"
+#include "postgres/table_gate.h"
+
+namespace freshet::postgres {
+
+/// Moves a stream into a CaptureOutput: receives, assembles, offers, acknowledges.
+///
+/// One thread does all four. It never waits for the output longer than the next answer to the
+/// server is due, so a stalled pipeline cannot silence the feedback
+/// (docs/adr/0021-one-thread-receives-and-acknowledges.md). Reads no further while batches wait.
+///
+/// What is acknowledged is what the output calls durable, nothing else. WAL without changes for us
+/// is acknowledged too: its end, as announced by a keepalive, is made durable first as a
+/// transaction without changes (docs/adr/0022-idle-positions-are-made-durable.md).
+class Receiver {
+ public:
+  /// The session beside the stream, looked after now and then.
+  class Companion {
+   public:
+    virtual ~Companion() = default;
+
+    /// Called every kCompanionInterval. `check_slot`: the slot's figures are due.
+    /// Errors end the stream. False: the server does not take new sessions, it shuts down.
+    virtual Result<bool> LookAfter(bool check_slot, std::stop_token stop) = 0;
+  };
+
+  struct Timing {
+    std::chrono::nanoseconds status_interval;
+    std::chrono::nanoseconds wal_sender_timeout;  ///< of the server; 0: none
+  };
+
+  static constexpr std::chrono::seconds kCompanionInterval{1};
+  static constexpr std::chrono::seconds kSlotInterval{10};
+
+  /// An acknowledgement that has something new to say waits this long for more.
+  static constexpr std::chrono::milliseconds kAckInterval{100};
+
+  /// How long after the server began to shut down what is pending may still become durable.
+  static constexpr std::chrono::seconds kShutdownGrace{2};
+
+  /// Batches held while the output has no room; reading stops then.
+  static constexpr size_t kMaxPending = 2;
+
+  /// All references outlive the receiver. `position` is where the stream goes on.
+  Receiver(ReplicationStream stream, Assembler& assembler, TableGate gate, CaptureOutput& output,
+           Companion& companion, StatusBoard& board, const Clock& clock, const Timing& timing,
+           const change::Position& position);
+
+  /// Runs until stopped (no error) or broken. Errors: kUnavailable (connection lost, server
+  /// stopping) and those of Assembler, CaptureOutput and Companion.
+  Status Run(std::stop_token stop);
+
+ private:
+  using Nanos = std::chrono::nanoseconds;
+
+  Nanos Now() const { return clock_.Monotonic(); }
+
+  /// Takes frames until the socket is empty or enough batches wait.
+  Status Receive();
+  Status TakeBatches();
+
+  /// Ends the batch under construction where that is due.
+  Status CutIfDue();
+
+  /// Makes the end of WAL that holds nothing for us a position of its own.
+  void EmitIdlePosition();
+
+  /// Offers waiting batches. Waits at most `timeout` for room.
+  Status OfferPending(Nanos timeout, std::stop_token stop);
+
+  Status AcknowledgeIfDue(std::stop_token stop);
+  Status LookAround(std::stop_token stop);
+  Status Wait(std::stop_token stop);
+  void ShowFigures();
+
+  ReplicationStream stream_;
+  Assembler& assembler_;
+  TableGate gate_;
+  CaptureOutput& output_;
+  Companion& companion_;
+  StatusBoard& board_;
+  const Clock& clock_;
+  const Timing timing_;
+  const CaptureStatus base_;  ///< counters of earlier runs
+
+  ReadPacer pacer_;
+  std::deque<std::shared_ptr<const change::ChangeBatch>> pending_;
+  change::Lsn emitted_end_;  ///< end of the last batch taken, offered or not
+  bool keepalive_asked_ = false;
+  bool drained_ = false;
+  bool ended_ = false;
+  int64_t messages_ = 0;  ///< of the round
+  int64_t bytes_ = 0;     ///< since the start
+  Nanos last_ack_{};
+  Nanos last_idle_{};
+  Nanos last_companion_{};
+  Nanos last_slot_{};
+  Nanos stuck_since_{};  ///< since when the output has no room; 0: it has
+  Nanos leave_at_{};     ///< when to leave a server that shuts down; 0: it does not
+};
+
+}  // namespace freshet::postgres

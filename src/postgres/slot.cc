@@ -1,0 +1,135 @@
+#include "postgres/slot.h"
+
+#include <charconv>
+
+#include "base/clock.h"
+
+namespace freshet::postgres {
+
+using std::chrono::nanoseconds;
+
+namespace {
+
+change::Lsn LsnAt(const Rows& rows, int row, int column) {
+  const auto lsn = change::ParseLsn(rows.at(row, column));
+  return lsn.has_value() ? *lsn : change::Lsn{};
+}
+
+/// The sessions and prepared transactions that a new slot waits for, for people.
+std::string Blockers(Connection& connection, const Connection& walsender, std::stop_token stop) {
+  const std::string sql = fmt::format(
+      "SELECT format('pid %s (%s, %s, in a transaction since %s)', pid, usename,"
+      " application_name, xact_start) FROM pg_stat_activity"
+      " WHERE backend_xid IS NOT NULL AND pid NOT IN (pg_backend_pid(), {}) "
+      "UNION ALL SELECT format('prepared transaction %L', gid) FROM pg_prepared_xacts LIMIT 10",
+      walsender.backend_pid());
+  auto rows = connection.Query(sql, stop);
+  if (!rows.has_value() || rows->size() == 0) return "a transaction that has ended by now";
+  std::string out;
+  for (int i = 0; i < rows->size(); ++i) {
+    out += out.empty() ? "" : ", ";
+    out += rows->at(i, 0);
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<std::optional<Slot>> InspectSlot(Connection& connection, const std::string& name,
+                                        std::stop_token stop) {
+  const int major = connection.server_major();
+  const std::string sql = fmt::format(
+      "SELECT plugin, database, slot_type = 'logical', temporary, COALESCE(active_pid, 0),"
+      " restart_lsn, confirmed_flush_lsn, {}, {}, {},"
+      " pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
+      "  ELSE pg_current_wal_lsn() END, restart_lsn) "
+      "FROM pg_replication_slots WHERE slot_name = $1",
+      major >= 13 ? "wal_status" : "NULL", major >= 16 ? "conflicting" : "false",
+      major >= 17 ? "invalidation_reason" : "NULL");
+  FRESHET_TRY(const Rows rows, connection.Query(sql, {name}, stop));
+  if (rows.size() == 0) return std::optional<Slot>();
+  Slot out{.name = name,
+           .plugin = std::string(rows.at(0, 0)),
+           .database = std::string(rows.at(0, 1)),
+           .logical = rows.boolean(0, 2),
+           .temporary = rows.boolean(0, 3),
+           .active_pid = rows.integer(0, 4),
+           .restart_lsn = LsnAt(rows, 0, 5),
+           .confirmed_flush = LsnAt(rows, 0, 6),
+           .wal_status = std::string(rows.at(0, 7)),
+           .retained_bytes = rows.is_null(0, 10) ? -1 : rows.integer(0, 10),
+           .lost = ""};
+  const std::string_view reason = rows.at(0, 9);
+  if (!reason.empty()) {
+    out.lost = fmt::format("it was invalidated ({})", reason);
+  } else if (rows.boolean(0, 8)) {
+    out.lost = "it was invalidated by a recovery conflict on the standby";
+  } else if (out.wal_status == "lost") {
+    out.lost = "the server removed WAL that it needs (max_slot_wal_keep_size)";
+  } else if (out.logical && out.restart_lsn == change::Lsn{} && out.active_pid == 0) {
+    out.lost = "it holds no WAL";
+  }
+  return out;
+}
+
+Result<ServerIdentity> Identify(Connection& walsender, Connection& connection,
+                                std::stop_token stop) {
+  FRESHET_TRY(const Rows system, walsender.Query("IDENTIFY_SYSTEM", stop));
+  FRESHET_TRY(const Rows database, connection.Query("SELECT datname, oid FROM pg_database"
+                                                    " WHERE datname = current_database()",
+                                                    stop));
+  ServerIdentity out{.system_id = 0,
+                     .timeline = static_cast<uint32_t>(system.integer(0, 1)),
+                     .flush_end = LsnAt(system, 0, 2),
+                     .database = std::string(database.at(0, 0)),
+                     .database_oid = static_cast<uint32_t>(database.integer(0, 1))};
+  const std::string_view id = system.at(0, 0);
+  std::from_chars(id.data(), id.data() + id.size(), out.system_id);
+  return out;
+}
+
+Result<CreatedSlot> CreateSlot(Connection& walsender, Connection& connection,
+                               const SlotRequest& request, std::stop_token stop) {
+  constexpr nanoseconds kReportEvery = std::chrono::seconds(1);
+  const nanoseconds deadline = SystemClock().Monotonic() + request.timeout;
+  // This form is understood by every version from 10 on.
+  FRESHET_RETURN_IF_ERROR(walsender.Send(fmt::format(
+      "CREATE_REPLICATION_SLOT {} {} LOGICAL pgoutput EXPORT_SNAPSHOT",
+      Connection::QuoteIdentifier(request.name), request.temporary ? "TEMPORARY" : "")));
+  for (;;) {
+    const nanoseconds left = deadline - SystemClock().Monotonic();
+    auto answered = walsender.AnswerWithin(std::min(kReportEvery, left), stop);
+    if (!answered.has_value()) {
+      walsender.Cancel();
+      return Fail(std::move(answered).error());
+    }
+    if (*answered) break;
+    const std::string blockers = Blockers(connection, walsender, stop);
+    if (SystemClock().Monotonic() >= deadline) {
+      walsender.Cancel();
+      // Takes the answer, so that the session knows whether the slot came after all.
+      auto late = walsender.Receive(stop);
+      if (late.has_value()) FRESHET_RETURN_IF_ERROR(DropSlot(connection, request.name, stop));
+      return Fail(
+          ErrorKind::kBusy,
+          "slot '{}' could not be made within slot_create_timeout: the server waits for {}; "
+          "end them (SELECT pg_terminate_backend(pid)), or raise slot_create_timeout",
+          request.name, blockers);
+    }
+    if (request.on_wait) request.on_wait("the new slot waits for " + blockers);
+  }
+  auto rows = walsender.Receive(stop);
+  if (!rows.has_value()) return FailWhile("make the replication slot", rows.error());
+  return CreatedSlot{.consistent_point = LsnAt(*rows, 0, 1),
+                     .snapshot = std::string(rows->at(0, 2))};
+}
+
+Status DropSlot(Connection& connection, const std::string& name, std::stop_token stop) {
+  auto rows = connection.Query(
+      "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1",
+      {name}, stop);
+  if (rows.has_value()) return {};
+  return FailWhile(fmt::format("drop the slot '{}'", name), rows.error());
+}
+
+}  // namespace freshet::postgres

@@ -1,0 +1,67 @@
+#include "postgres/table_gate.h"
+
+#include "base/byte_reader.h"
+
+namespace freshet::postgres {
+namespace {
+
+void AppendU32(std::vector<std::byte>& out, uint32_t value) {
+  for (const int shift : {24, 16, 8, 0}) out.push_back(static_cast<std::byte>(value >> shift));
+}
+
+}  // namespace
+
+std::span<const std::byte> TableGate::Examine(std::span<const std::byte> message) {
+  ByteReader in(message);
+  switch (static_cast<char>(in.ReadU8())) {
+    case 'R': {
+      const uint32_t id = in.ReadU32();
+      change::TableName name{std::string(in.ReadCString()), ""};
+      name.table = std::string(in.ReadCString());
+      if (!in.ok()) return message;
+      if (chosen_.contains(id) || filter_.Matches(name)) {
+        ignored_.erase(id);  // renamed into the choice
+        return message;
+      }
+      ignored_.insert(id);
+      return {};
+    }
+    case 'I':
+    case 'U':
+    case 'D': {
+      const uint32_t id = in.ReadU32();
+      if (in.ok() && ignored_.contains(id)) return {};
+      return message;
+    }
+    case 'T':
+      return FilterTruncate(message);
+    default:
+      return message;
+  }
+}
+
+std::span<const std::byte> TableGate::FilterTruncate(std::span<const std::byte> message) {
+  ByteReader in(message);
+  in.ReadU8();
+  const uint32_t count = in.ReadU32();
+  const uint8_t options = in.ReadU8();
+  std::vector<uint32_t> kept;
+  bool all = true;
+  for (uint32_t i = 0; i < count && in.ok(); ++i) {
+    const uint32_t id = in.ReadU32();
+    if (ignored_.contains(id)) {
+      all = false;
+    } else {
+      kept.push_back(id);
+    }
+  }
+  if (!in.Finished() || all) return message;
+  if (kept.empty()) return {};
+  rewritten_.assign(1, std::byte{'T'});
+  AppendU32(rewritten_, static_cast<uint32_t>(kept.size()));
+  rewritten_.push_back(std::byte{options});
+  for (const uint32_t id : kept) AppendU32(rewritten_, id);
+  return rewritten_;
+}
+
+}  // namespace freshet::postgres

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <unordered_set>
+#include <vector>
+
+#include "change/ids.h"
+#include "postgres/table_filter.h"
+
+namespace freshet::postgres {
+
+/// Keeps messages of tables that were not chosen from the decoder: a publication that somebody else
+/// made (FOR ALL TABLES, say) may send more than the configuration names.
+///
+/// Threads: one. Malformed messages pass, for the decoder to name.
+class TableGate {
+ public:
+  /// `chosen`: tables let through whatever their name (partitions of a chosen root).
+  TableGate(TableFilter filter, std::unordered_set<uint32_t> chosen)
+      : filter_(std::move(filter)), chosen_(std::move(chosen)) {}
+
+  /// `message` as it may pass: itself, empty when it must not, or, for a TRUNCATE of chosen and
+  /// other tables together, one that names the chosen ones, valid until the next call.
+  std::span<const std::byte> Filter(std::span<const std::byte> message) {
+    // Nothing was turned away so far: only a Relation can change that.
+    if (ignored_.empty() && (message.empty() || message.front() != std::byte{'R'})) return message;
+    return Examine(message);
+  }
+
+ private:
+  std::span<const std::byte> Examine(std::span<const std::byte> message);
+  std::span<const std::byte> FilterTruncate(std::span<const std::byte> message);
+
+  TableFilter filter_;
+  std::unordered_set<uint32_t> chosen_;
+  std::unordered_set<uint32_t> ignored_;
+  std::vector<std::byte> rewritten_;
+};
+
+}  // namespace freshet::postgres

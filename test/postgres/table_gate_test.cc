@@ -1,0 +1,76 @@
+#include "postgres/table_gate.h"
+
+#include <gmock/gmock.h>
+
+#include <string>
+
+namespace freshet::postgres {
+namespace {
+
+using namespace std::string_literals;
+
+std::span<const std::byte> Bytes(const std::string& text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
+
+std::string Text(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+std::string Id(char id) { return "\0\0\0"s + id; }
+
+std::string Relation(char id, const std::string& name) {
+  return "R" + Id(id) + "public\0"s + name + "\0d\0\0"s;
+}
+
+class TableGateTest : public ::testing::Test {
+ protected:
+  TableGate gate_{*TableFilter::Create({"public.a*"}, {}), {7}};
+};
+
+TEST_F(TableGateTest, RowsOfTablesNotChosenStayOut) {
+  const std::string other = Relation(2, "b");
+  const std::string row = "I" + Id(2) + "N";
+  const std::string chosen = "I" + Id(1) + "N";
+
+  EXPECT_TRUE(gate_.Filter(Bytes(other)).empty());
+  EXPECT_TRUE(gate_.Filter(Bytes(row)).empty());
+  EXPECT_EQ(Text(gate_.Filter(Bytes(chosen))), chosen);
+  EXPECT_EQ(Text(gate_.Filter(Bytes("B..."))), "B...");
+}
+
+TEST_F(TableGateTest, PartitionsOfAChosenRootPassByTheirId) {
+  const std::string leaf = Relation(7, "zz");
+
+  EXPECT_EQ(Text(gate_.Filter(Bytes(leaf))), leaf);
+}
+
+TEST_F(TableGateTest, ATableRenamedIntoTheChoicePassesFromThenOn) {
+  const std::string row = "U" + Id(2) + "N";
+  ASSERT_TRUE(gate_.Filter(Bytes(Relation(2, "b"))).empty());
+
+  const std::string renamed = Relation(2, "ab");
+  EXPECT_EQ(Text(gate_.Filter(Bytes(renamed))), renamed);
+
+  EXPECT_EQ(Text(gate_.Filter(Bytes(row))), row);
+}
+
+TEST_F(TableGateTest, ATruncateOfSeveralKeepsTheChosenTables) {
+  ASSERT_TRUE(gate_.Filter(Bytes(Relation(2, "b"))).empty());
+  const std::string both = "T" + Id(2) + "\1" + Id(1) + Id(2);
+  const std::string other = "T" + Id(1) + "\0"s + Id(2);
+
+  EXPECT_EQ(Text(gate_.Filter(Bytes(both))), "T" + Id(1) + "\1" + Id(1));
+  EXPECT_TRUE(gate_.Filter(Bytes(other)).empty());
+}
+
+TEST_F(TableGateTest, WhatIsMalformedIsLeftToTheDecoder) {
+  ASSERT_TRUE(gate_.Filter(Bytes(Relation(2, "b"))).empty());
+
+  EXPECT_EQ(Text(gate_.Filter(Bytes("T"))), "T");
+  EXPECT_EQ(Text(gate_.Filter(Bytes("R\1"))), "R\1");
+  EXPECT_TRUE(gate_.Filter({}).empty());
+}
+
+}  // namespace
+}  // namespace freshet::postgres
