@@ -47,7 +47,7 @@ Status Ingest::SourceKnown(const change::SourceIdentity& source) {
     return Fail(ErrorKind::kCancelled, "the log is closed");
   }
   FRESHET_RETURN_IF_ERROR(result.get());
-  offered_ = {.source = source, .appended = {}, .open = std::nullopt};
+  offered_.source = source;  // a source that goes on, on a new timeline say, keeps its place
   return {};
 }
 

@@ -168,6 +168,7 @@ Status CaptureImpl::RunUntilBroken(const ResumePoint& resume, CaptureOutput& out
           {.replication = true, .application_name = "freshet " + options_.slot, .settings = {}},
           stop));
   FRESHET_TRY(ServerIdentity server, Identify(walsender, catalog.connection(), stop));
+  board_.Update([&](CaptureStatus& status) { status.end_at_connect = server.flush_end; });
   Session session{resume, output, stop, catalog, std::move(filter), std::move(server)};
 
   const bool begun = resume.source.has_value() && resume.appended != change::Position{};
@@ -515,7 +516,8 @@ Status CaptureImpl::Stream(Session& session, Connection walsender, const change:
   Receiver receiver(std::move(stream), assembler, TableGate(session.filter, std::move(chosen)),
                     session.output, watch, board_, clock_,
                     {.status_interval = options_.status_interval,
-                     .wal_sender_timeout = milliseconds(timeout.integer(0, 0))},
+                     .wal_sender_timeout = milliseconds(timeout.integer(0, 0)),
+                     .end_at_connect = session.server.flush_end},
                     position);
   return receiver.Run(session.stop);
 }

@@ -133,7 +133,8 @@ void Receiver::EmitIdlePosition() {
   if (!drained_ || !pending_.empty() || !assembler_.idle() || end <= emitted_end_) return;
   const Nanos now = Now();
   const bool due = keepalive_asked_ || now - last_idle_ >= timing_.status_interval ||
-                   end.value - emitted_end_.value >= kIdleAdvanceBytes;
+                   end.value - emitted_end_.value >= kIdleAdvanceBytes ||
+                   (emitted_end_ < timing_.end_at_connect && end >= timing_.end_at_connect);
   keepalive_asked_ = false;
   if (!due) return;
   last_idle_ = now;

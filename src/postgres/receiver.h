@@ -42,6 +42,7 @@ class Receiver {
   struct Timing {
     std::chrono::nanoseconds status_interval;
     std::chrono::nanoseconds wal_sender_timeout;  ///< of the server; 0: none
+    change::Lsn end_at_connect;  ///< to be caught up with: made a position as soon as it is reached
   };
 
   static constexpr std::chrono::seconds kCompanionInterval{1};
