@@ -103,7 +103,10 @@ std::shared_ptr<const ChangeBatch> DropApplied(std::shared_ptr<const ChangeBatch
   CHECK(position.ordinal == 0);
   const auto& all = batch->transactions;
   const auto first_new = std::find_if(all.begin(), all.end(), [&](const Transaction& t) {
-    return !t.ends || t.end_lsn > position.commit_end;
+    if (t.ends) return t.end_lsn > position.commit_end;
+    // A commit record that begins before the position's end is the position's own or an earlier
+    // one. A snapshot has no commit record.
+    return t.kind != TransactionKind::kStream || t.commit_lsn >= position.commit_end;
   });
   if (first_new == all.begin()) return batch;
   if (first_new == all.end()) return nullptr;

@@ -124,7 +124,9 @@ void CheckInvariants(const ChangeBatch& batch);
 /// `batch` without the transactions that end at or before `position`, for a target that has them.
 ///
 /// Returns the same pointer when nothing is to drop, null when nothing is left. `position.ordinal`
-/// must be 0. A part of a transaction that has not ended is kept.
+/// must be 0. A part of a transaction counts as the whole one does: it is dropped when its commit
+/// record stands before the position; of a snapshot, which has none, parts without the end are
+/// kept.
 std::shared_ptr<const ChangeBatch> DropApplied(std::shared_ptr<const ChangeBatch> batch,
                                                const Position& position);
 

@@ -49,10 +49,23 @@ TEST(DropAppliedTest, NothingToDropKeepsTheBatchAndAllToDropLeavesNone) {
   EXPECT_EQ(DropApplied(batch, Position{Lsn{100}, 0}), nullptr);
 }
 
-TEST(DropAppliedTest, PartOfAnUnfinishedTransactionIsKept) {
+/// A sink may be ahead of a log that lost its unsynced end: the source sends a transaction again
+/// which the sink has whole, and its parts must not reach it a second time.
+TEST(DropAppliedTest, PartOfATransactionGoesWithTheWhole) {
   const auto items = MakeItemsSchema();
   const auto part =
       BatchBuilder().Part(300, true, false).Insert(items, {"1", "nut", "0.10"}).Build();
+
+  EXPECT_EQ(DropApplied(part, Position{Lsn{200}, 0}), part);
+  EXPECT_EQ(DropApplied(part, Position{Lsn{300}, 0}), nullptr);
+}
+
+TEST(DropAppliedTest, PartOfAnUnfinishedSnapshotIsKept) {
+  const auto items = MakeItemsSchema();
+  const auto part = BatchBuilder()
+                        .Part(300, true, false, 0, TransactionKind::kSnapshot)
+                        .Snapshot(items, {"1", "nut", "0.10"})
+                        .Build();
 
   EXPECT_EQ(DropApplied(part, Position{Lsn{1000}, 0}), part);
 }
