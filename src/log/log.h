@@ -1,11 +1,13 @@
 #pragma once
 
+#include <chrono>
 #include <compare>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/result.h"
@@ -82,7 +84,8 @@ class Log {
   virtual std::optional<change::SourceIdentity> source() const = 0;
 
   /// Records the source of a log that has no batches yet, durably. Once called, only with the same
-  /// system and database (timeline, slot and publication may change).
+  /// system and database (timeline, slot and publication may change). Not while a transaction is
+  /// open: a log opened again has none. Errors: kGap for another system or database.
   virtual Status SetSource(const change::SourceIdentity& source) = 0;
 
   /// Schemas in force at the end of the log, newest version of each table.
@@ -107,6 +110,11 @@ class Log {
   /// A reader that starts with the first transaction that ends after `position`.
   /// Errors: kGap when that place was deleted by retention.
   virtual Result<std::unique_ptr<Reader>> NewReader(const change::Position& position) = 0;
+
+  /// The position right before the first transaction committed at or after `time`: where a sink is
+  /// rewound to. The end of the log when nothing is that young. Any thread.
+  /// Errors: kGap when such transactions were deleted by retention.
+  virtual Result<change::Position> PositionAt(UnixMicros time) = 0;
 
   virtual LogStats stats() const = 0;
 };

@@ -15,6 +15,12 @@ void Bind(config::Binder& binder, Options& options) {
                options.segment_size);
   binder.Value({"memory_tail", "Newest batches kept in memory for sinks that keep up."},
                options.memory_tail);
+  static constexpr std::string_view kCompressions[] = {"none", "lz4", "zstd"};
+  config::BindEnum(binder,
+                   {"compression",
+                    "How rows are compressed: none costs least time, lz4 less space, zstd least "
+                    "space. May be changed at any time."},
+                   kCompressions, options.compression);
 }
 
 }  // namespace freshet::log

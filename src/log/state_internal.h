@@ -1,0 +1,42 @@
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "log/log.h"
+#include "log/segment_info.h"
+
+namespace freshet::log {
+
+/// A batch kept in memory for readers that keep up.
+struct TailEntry {
+  LogEntry entry;
+  Place behind;            ///< where the next record begins
+  int64_t size_bytes = 0;  ///< in memory
+};
+
+/// What a log shares with its readers. Every member is guarded by `mutex`; `changed` wakes readers
+/// after an append. Shared, because a reader may outlive its log.
+struct State {
+  std::mutex mutex;
+  std::condition_variable_any changed;
+
+  std::vector<SegmentInfo> segments;  ///< ascending; the last one is being written
+  std::deque<TailEntry> tail;         ///< the newest batches, without holes, to the end
+  LogStats stats;                     ///< but for `start`, which follows from `segments`
+  bool transaction_open = false;
+  std::optional<change::SourceIdentity> source;
+  std::vector<std::shared_ptr<const change::TableSchema>> schemas;
+
+  /// The offset of the first batch in `tail`; the end when it is empty.
+  LogOffset tail_begin() const {
+    return {stats.appended.offset.value - static_cast<int64_t>(tail.size())};
+  }
+};
+
+}  // namespace freshet::log
