@@ -24,6 +24,7 @@ class FakeLog final : public log::Log {
   Status Retain(log::LogOffset needed) override;
   bool ShouldPause() const override;
   Result<std::unique_ptr<log::Reader>> NewReader(const change::Position& position) override;
+  Result<change::Position> PositionAt(UnixMicros) override { return stats().appended.position; }
   log::LogStats stats() const override;
 
   /// The next Append() fails so, once for each call.
