@@ -88,7 +88,7 @@ class CopyTextReader::Impl {
         cells[i].size = UnescapeInPlace(at, size);
         if (cells[i].size < 0) return BadRow("it has an escape the server never writes");
       }
-      at = stop + 1;
+      at = stop == end ? end : stop + 1;
     }
     return arena_.used() >= kDecodeBytes ? Decode() : Status();
   }
