@@ -50,7 +50,7 @@ def withdraw(image, interface):
         start = names + name
         stop = image.index(0, start)
         exported = section != 0 and info >> 4 != STB_LOCAL
-        if not exported or interface.search(image, start, stop):
+        if not exported or interface.search(image[start:stop]):
             kept.append((start, stop))
         else:
             starts.add(start)
