@@ -1,0 +1,41 @@
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string_view>
+
+#include "base/result.h"
+#include "cli/context.h"
+#include "cli/exit_code.h"
+
+namespace CLI {
+class App;
+}
+
+namespace freshet::cli {
+
+/// What a command does once the command line is read.
+using Action = std::function<Result<ExitCode>(const Context&)>;
+
+/// One command. To add one: its file `<name>.cc` with an Add function, and a row in commands.cc.
+struct Command {
+  std::string_view name;
+  std::string_view summary;  ///< one line
+  std::string_view example;  ///< shown at the end of --help and in docs/cli.md, a command a line
+
+  /// Declares options and positionals on the command's own `app` and returns what runs it. Strings
+  /// that options write into live in the returned action (a shared struct). `--output` is declared
+  /// for every command already.
+  Action (*add)(CLI::App& app);
+
+  bool csv = false;     ///< takes --output csv too
+  bool hidden = false;  ///< not in --help or docs/cli.md
+};
+
+/// Every command there is, in the order of --help.
+std::span<const Command> Commands();
+
+Action AddDocs(CLI::App& app);
+Action AddVersion(CLI::App& app);
+
+}  // namespace freshet::cli

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <ostream>
+#include <string>
+
+#include "base/clock.h"
+#include "cli/context.h"
+
+namespace freshet::cli {
+
+/// Shows how far long work is, on standard error: one line redrawn on a terminal, and a plain line
+/// now and then where it is a pipe or a file. Nothing under `--output json`.
+///
+///   snapshot  [############--------]  61 %  1.2 M of 2 M rows  210 k rows/s
+///
+/// Threads: any.
+class Progress {
+ public:
+  /// A terminal is redrawn at most this often; a pipe gets a line at most that often.
+  static constexpr std::chrono::milliseconds kRedrawInterval{100};
+  static constexpr std::chrono::milliseconds kLineInterval{5'000};
+
+  /// `clock` outlives it.
+  Progress(const Context& context, const Clock& clock);
+
+  /// Leaves no half line behind.
+  ~Progress();
+
+  /// `done` of `total`, in whatever unit; a total of 0 or less is unknown and shows no bar.
+  /// `detail` stands behind it. Cheap to call often: most calls draw nothing.
+  void Update(const std::string& what, int64_t done, int64_t total, const std::string& detail);
+
+  /// Removes the line (terminal) and prints `message`, if any.
+  void Finish(const std::string& message = {});
+
+ private:
+  void Clear();
+
+  const Context& context_;
+  const Clock& clock_;
+  std::mutex mutex_;
+  std::optional<std::chrono::nanoseconds> last_;
+  std::string last_what_;
+  bool line_is_open_ = false;
+};
+
+}  // namespace freshet::cli
