@@ -447,10 +447,11 @@ Status CaptureImpl::Continue(Session& session) {
 /// Looks after the session beside the stream: is it alive, does the slot hold.
 class SideWatch final : public Receiver::Companion {
  public:
-  SideWatch(const Options& options, Catalog& catalog, Connection& walsender, StatusBoard& board)
-      : options_(options), catalog_(catalog), walsender_(walsender), board_(board) {}
+  SideWatch(const Options& options, Catalog& catalog, StatusBoard& board)
+      : options_(options), catalog_(catalog), board_(board) {}
 
-  Result<bool> LookAfter(bool check_slot, std::stop_token stop) override {
+  Result<bool> LookAfter(bool check_slot, const std::vector<std::string>& notices,
+                         std::stop_token stop) override {
     if (!catalog_.connection().Consume().has_value()) {
       auto again = Connection::Connect(options_.url, {}, stop);
       if (!again.has_value()) {
@@ -461,7 +462,7 @@ class SideWatch final : public Receiver::Companion {
     }
     if (check_slot) FRESHET_RETURN_IF_ERROR(CheckSlotNow(stop));
     // A walsender has nothing to say on the side, unless it skips a publication that is gone (18).
-    for (const std::string& notice : walsender_.TakeNotices()) {
+    for (const std::string& notice : notices) {
       logging::Warning("the walsender says", {{"message", notice}});
       FRESHET_TRY(const std::optional<Publication> publication,
                   InspectPublication(catalog_.connection(), options_.publication, stop));
@@ -486,7 +487,6 @@ class SideWatch final : public Receiver::Companion {
 
   const Options& options_;
   Catalog& catalog_;
-  Connection& walsender_;
   StatusBoard& board_;
 };
 
@@ -512,7 +512,7 @@ Status CaptureImpl::Stream(Session& session, Connection walsender, const change:
   Assembler assembler(
       {.batch_rows = options_.batch_rows, .batch_bytes = options_.batch_bytes.bytes},
       session.catalog, position, std::move(open));
-  SideWatch watch(options_, session.catalog, stream.connection(), board_);
+  SideWatch watch(options_, session.catalog, board_);
   Receiver receiver(std::move(stream), assembler, TableGate(session.filter, std::move(chosen)),
                     session.output, watch, board_, clock_,
                     {.status_interval = options_.status_interval,

@@ -84,7 +84,7 @@ Result<std::vector<CatalogTable>> Catalog::Tables(std::stop_token stop) {
       "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN up ON up.id = c.oid "
       "WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND c.oid >= 16384 "
       "AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') "
-      "ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\"";
+      "ORDER BY n.nspname, c.relname";
   FRESHET_TRY(const Rows rows, connection_.Query(sql, stop));
   std::vector<CatalogTable> out;
   out.reserve(static_cast<size_t>(rows.size()));

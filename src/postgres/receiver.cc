@@ -197,7 +197,8 @@ Status Receiver::LookAround(std::stop_token stop) {
   last_companion_ = now;
   const bool check_slot = last_slot_ == Nanos(0) || now - last_slot_ >= kSlotInterval;
   if (check_slot) last_slot_ = now;
-  FRESHET_TRY(const bool serving, companion_.LookAfter(check_slot, stop));
+  FRESHET_TRY(const bool serving,
+              companion_.LookAfter(check_slot, stream_.connection().TakeNotices(), stop));
   if (!serving && leave_at_ == Nanos(0)) {
     leave_at_ = now + kShutdownGrace;
     board_.Enter(CaptureState::kServerStopping, "the server takes no new sessions");

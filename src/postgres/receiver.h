@@ -4,6 +4,8 @@
 #include <deque>
 #include <memory>
 #include <stop_token>
+#include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/result.h"
@@ -34,9 +36,11 @@ class Receiver {
    public:
     virtual ~Companion() = default;
 
-    /// Called every kCompanionInterval. `check_slot`: the slot's figures are due.
+    /// Called every kCompanionInterval. `check_slot`: the slot's figures are due. `notices`: what
+    /// the walsender said on the side since the last call.
     /// Errors end the stream. False: the server does not take new sessions, it shuts down.
-    virtual Result<bool> LookAfter(bool check_slot, std::stop_token stop) = 0;
+    virtual Result<bool> LookAfter(bool check_slot, const std::vector<std::string>& notices,
+                                   std::stop_token stop) = 0;
   };
 
   struct Timing {

@@ -4,7 +4,7 @@
 
 #include "postgres/connection.h"
 #include "support/memory_output.h"
-#include "support/postgres_server.h"
+#include "support/shared_postgres.h"
 
 namespace freshet::postgres {
 namespace {
@@ -17,48 +17,15 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-class CaptureTest : public ::testing::TestWithParam<int> {
+class CaptureTest : public test::SharedPostgresTest {
  protected:
   void SetUp() override {
-    auto server = PostgresServer::Start({.major = GetParam(), .settings = {}, .encoding = "UTF8"});
-    ASSERT_TRUE(server.has_value()) << server.error();
-    server_ = *std::move(server);
-    options_.url = server_->url();
+    SharedPostgresTest::SetUp();
+    options_.url = url();
+    options_.slot = name_;
     options_.tables = {"public.*"};
   }
 
-  void Run(const std::string& sql) {
-    const Status status = server_->Run(sql);
-    ASSERT_TRUE(status.has_value()) << status.error();
-  }
-
-  std::string Ask(const std::string& sql) {
-    auto answer = server_->Ask(sql);
-    EXPECT_TRUE(answer.has_value()) << answer.error();
-    return answer.value_or("");
-  }
-
-  Lsn AskLsn(const std::string& sql) { return change::ParseLsn(Ask(sql)).value_or(Lsn{}); }
-
-  /// Captures until `events` are there, then stops.
-  void CaptureEvents(size_t events) {
-    RunningCapture capture(options_, output_);
-    EXPECT_TRUE(output_.WaitForEvents(events)) << capture.status().reason;
-    const Status status = capture.Stop();
-    EXPECT_TRUE(status.has_value()) << status.error();
-  }
-
-  /// Runs a capture that is to end by itself, with an error.
-  Error RunToError() {
-    RunningCapture capture(options_, output_);
-    const auto end = capture.WaitEnd();
-    EXPECT_TRUE(end.has_value()) << "still running";
-    if (!end.has_value()) return {};
-    EXPECT_FALSE(end->has_value()) << "ended without an error";
-    return end->has_value() ? Error{} : end->error();
-  }
-
-  std::unique_ptr<PostgresServer> server_;
   Options options_;
   MemoryOutput output_;
 };
@@ -68,7 +35,7 @@ TEST_P(CaptureTest, ExistingRowsComeFirstThenEveryOperation) {
       "INSERT INTO public.t VALUES (1, 'old')");
   RunningCapture capture(options_, output_);
   ASSERT_TRUE(output_.WaitForEvents(1));
-  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming));
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
 
   Run("INSERT INTO public.t VALUES (2, 'two')");
   Run("UPDATE public.t SET v = 'TWO' WHERE id = 2");
@@ -89,7 +56,7 @@ TEST_P(CaptureTest, ExistingRowsComeFirstThenEveryOperation) {
               ElementsAre("snapshot public.t 1 | old", "insert public.t 2 | two",
                           "update_postimage public.t 2 | TWO", "update_preimage public.t 2 | NULL",
                           "update_postimage public.t 3 | TWO", "delete public.t 1 | NULL"));
-  EXPECT_EQ(output_.source()->slot, "freshet");
+  EXPECT_EQ(output_.source()->slot, name_);
   EXPECT_EQ(std::to_string(output_.source()->system_id),
             Ask("SELECT system_identifier FROM pg_control_system()"));
   const auto transactions = output_.transactions();
@@ -104,7 +71,7 @@ TEST_P(CaptureTest, SnapshotAndStreamMeetExactlyUnderTraffic) {
   std::stop_source done;
   std::thread writer([&] {
     for (int i = 1001; !done.stop_requested(); ++i) {
-      (void)server_->Run("INSERT INTO public.t VALUES (" + std::to_string(i) + ")");
+      (void)server_->Run("INSERT INTO public.t VALUES (" + std::to_string(i) + ")", name_);
     }
   });
   RunningCapture capture(options_, output_);
@@ -128,7 +95,7 @@ TEST_P(CaptureTest, SnapshotAndStreamMeetExactlyUnderTraffic) {
 TEST_P(CaptureTest, FullIdentityCarriesTheWholeOldRow) {
   Run("CREATE TABLE public.t (a int, b text); ALTER TABLE public.t REPLICA IDENTITY FULL");
   RunningCapture capture(options_, output_);
-  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming));
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
 
   Run("INSERT INTO public.t VALUES (1, 'x'); UPDATE public.t SET b = 'y'; DELETE FROM public.t");
 
@@ -142,7 +109,7 @@ TEST_P(CaptureTest, AnUnchangedToastValueIsMarked) {
   Run("CREATE TABLE public.t (id int PRIMARY KEY, n int, big text);"
       "ALTER TABLE public.t ALTER big SET STORAGE EXTERNAL");
   RunningCapture capture(options_, output_);
-  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming));
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
 
   Run("INSERT INTO public.t VALUES (1, 0, repeat('x', 9000))");
   Run("UPDATE public.t SET n = 1");
@@ -154,7 +121,7 @@ TEST_P(CaptureTest, AnUnchangedToastValueIsMarked) {
 TEST_P(CaptureTest, RowsCarryTheColumnsOfTheirTimeWhenATransactionAltersTheTable) {
   Run("CREATE TABLE public.t (id int PRIMARY KEY)");
   RunningCapture capture(options_, output_);
-  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming));
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
 
   Run("BEGIN; INSERT INTO public.t VALUES (1); ALTER TABLE public.t ADD v text DEFAULT 'd';"
       "INSERT INTO public.t VALUES (2, 'two'); ALTER TABLE public.t DROP v;"
@@ -168,7 +135,7 @@ TEST_P(CaptureTest, RowsCarryTheColumnsOfTheirTimeWhenATransactionAltersTheTable
 TEST_P(CaptureTest, RolledBackWorkNeverArrives) {
   Run("CREATE TABLE public.t (id int PRIMARY KEY)");
   RunningCapture capture(options_, output_);
-  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming));
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
 
   Run("BEGIN; INSERT INTO public.t VALUES (1); ROLLBACK");
   Run("BEGIN; INSERT INTO public.t VALUES (2); SAVEPOINT s; INSERT INTO public.t VALUES (3);"
@@ -182,7 +149,7 @@ TEST_P(CaptureTest, LogicalMessagesArriveInPlace) {
   if (GetParam() < 14) GTEST_SKIP() << "pgoutput sends messages from 14 on";
   Run("CREATE TABLE public.t (id int PRIMARY KEY)");
   RunningCapture capture(options_, output_);
-  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming));
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
 
   Run("BEGIN; INSERT INTO public.t VALUES (1);"
       "SELECT pg_logical_emit_message(true, 'p', 'with'); COMMIT");
@@ -198,7 +165,7 @@ TEST_P(CaptureTest, AGiantTransactionComesInPartsAndWhole) {
   options_.batch_rows = 1000;
   Run("CREATE TABLE public.t (id int PRIMARY KEY)");
   RunningCapture capture(options_, output_);
-  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming));
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
 
   Run("INSERT INTO public.t SELECT generate_series(1, 10500)");
 
@@ -244,7 +211,7 @@ TEST_P(CaptureTest, PartitionedTablesArriveUnderTheirRoot) {
 TEST_P(CaptureTest, ATableWithoutRowsIsAnnounced) {
   Run("CREATE TABLE public.t (id int PRIMARY KEY)");
   RunningCapture capture(options_, output_);
-  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming));
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
 
   bool announced = false;
   for (const auto& batch : output_.batches()) {
@@ -260,7 +227,7 @@ TEST_P(CaptureTest, SnapshotAndStreamAgreeOnTheSchema) {
       " ms public.mood[], c varchar(7) NOT NULL DEFAULT 'x');"
       "INSERT INTO public.t VALUES (1, 'ok', 1.50, '{sad,ok}', 'c')");
   RunningCapture capture(options_, output_);
-  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming));
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
 
   Run("INSERT INTO public.t VALUES (2, 'ok', 1.50, '{sad,ok}', 'c')");
 
@@ -285,19 +252,21 @@ TEST_P(CaptureTest, OnlyTheSnapshotLeavesNothingBehind) {
   RunningCapture capture(options_, output_);
   const auto end = capture.WaitEnd();
 
-  ASSERT_TRUE(end.has_value() && end->has_value());
+  ASSERT_TRUE(end.has_value() && end->has_value()) << capture.status().reason;
   EXPECT_THAT(output_.Events(), ElementsAre("snapshot public.t 1"));
   EXPECT_TRUE(output_.transactions().back().ends);
   EXPECT_EQ(Ask("SELECT count(*) FROM pg_publication"), "0");
-  EXPECT_TRUE(
-      output_.WaitUntil([&] { return Ask("SELECT count(*) FROM pg_replication_slots") == "0"; }));
+  EXPECT_TRUE(output_.WaitUntil([&] {
+    return Ask("SELECT count(*) FROM pg_replication_slots WHERE database = current_database()") ==
+           "0";
+  }));
 }
 
 TEST_P(CaptureTest, WithoutASnapshotTheStreamStartsAtTheSlot) {
   options_.snapshot = SnapshotMode::kNever;
   Run("CREATE TABLE public.t (id int PRIMARY KEY); INSERT INTO public.t VALUES (1)");
   RunningCapture capture(options_, output_);
-  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming));
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
   Run("INSERT INTO public.t VALUES (2)");
 
   ASSERT_TRUE(output_.WaitForEvents(1));

@@ -62,8 +62,8 @@ Status MemoryOutput::SourceKnown(const change::SourceIdentity& source) {
 Result<bool> MemoryOutput::Offer(const std::shared_ptr<const ChangeBatch>& batch,
                                  std::chrono::nanoseconds timeout) {
   std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, timeout, [&] { return room_; });
-  if (!room_) {
+  changed_.wait_for(lock, timeout, [&] { return room_ > 0; });
+  if (room_ == 0) {
     ++refused_;
     return false;
   }
@@ -72,6 +72,7 @@ Result<bool> MemoryOutput::Offer(const std::shared_ptr<const ChangeBatch>& batch
   const change::Transaction& first = batch->transactions.front();
   CHECK(first.begins == !open_.has_value());
   CHECK(!first.ends || first.end_lsn > appended_.commit_end);
+  --room_;
   batches_.push_back(batch);
   Rebuild();
   if (durable_at_once_) {
@@ -106,8 +107,18 @@ change::Position MemoryOutput::Durable() const {
 
 void MemoryOutput::SetRoom(bool room) {
   const std::lock_guard lock(mutex_);
-  room_ = room;
+  room_ = room ? std::numeric_limits<int64_t>::max() : 0;
   changed_.notify_all();
+}
+
+void MemoryOutput::SetRoomForBatches(int64_t batches) {
+  const std::lock_guard lock(mutex_);
+  room_ = batches;
+}
+
+void MemoryOutput::PretendToHave(change::Lsn end) {
+  const std::lock_guard lock(mutex_);
+  appended_ = durable_ = {end, 0};
 }
 
 void MemoryOutput::SetDurableAtOnce(bool at_once) {
@@ -204,6 +215,11 @@ bool RunningCapture::WaitForState(postgres::CaptureState state) {
     ended_.wait_for(lock, kPollInterval);
   }
   return true;
+}
+
+bool RunningCapture::ended() const {
+  const std::lock_guard lock(mutex_);
+  return result_.has_value();
 }
 
 std::optional<Status> RunningCapture::WaitEnd() {

@@ -2,6 +2,7 @@
 
 #include <condition_variable>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -24,6 +25,12 @@ class MemoryOutput final : public postgres::CaptureOutput {
 
   /// False: Offer() takes nothing.
   void SetRoom(bool room);
+
+  /// Room for so many more batches only.
+  void SetRoomForBatches(int64_t batches);
+
+  /// Claims to hold everything up to `end`, durably.
+  void PretendToHave(change::Lsn end);
 
   /// False: what is taken becomes durable by MakeDurable() only.
   void SetDurableAtOnce(bool at_once);
@@ -67,7 +74,7 @@ class MemoryOutput final : public postgres::CaptureOutput {
   size_t durable_batches_ = 0;
   size_t events_ = 0;
   int64_t refused_ = 0;
-  bool room_ = true;
+  int64_t room_ = std::numeric_limits<int64_t>::max();  ///< batches
   bool durable_at_once_ = true;
 };
 
@@ -85,6 +92,8 @@ class RunningCapture {
 
   /// Waits for a state. False after 30 s, or when the run ends before.
   bool WaitForState(postgres::CaptureState state);
+
+  bool ended() const;
 
   /// Waits until the run ends by itself and returns how. nullopt after 30 s.
   std::optional<Status> WaitEnd();

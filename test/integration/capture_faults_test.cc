@@ -1,0 +1,463 @@
+#include <gmock/gmock.h>
+
+#include <algorithm>
+
+#include "postgres/capture.h"
+#include "postgres/connection.h"
+#include "support/memory_output.h"
+#include "support/postgres_server.h"
+
+/// What a capture does when server, slot, publication or network do not do what they should.
+namespace freshet::postgres {
+namespace {
+
+using change::Lsn;
+using test::MemoryOutput;
+using test::PostgresServer;
+using test::RunningCapture;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class CaptureFaultsTest : public ::testing::TestWithParam<int> {
+ protected:
+  void SetUp() override { Start({}); }
+
+  void Start(const std::vector<std::string>& settings) {
+    server_.reset();
+    auto server = PostgresServer::Start({.major = GetParam(), .settings = settings});
+    ASSERT_TRUE(server.has_value()) << server.error();
+    server_ = *std::move(server);
+    options_.url = server_->url();
+    options_.tables = {"public.t*"};
+  }
+
+  void Run(const std::string& sql) {
+    const Status status = server_->Run(sql);
+    ASSERT_TRUE(status.has_value()) << status.error();
+  }
+
+  std::string Ask(const std::string& sql) {
+    auto answer = server_->Ask(sql);
+    EXPECT_TRUE(answer.has_value()) << answer.error();
+    return answer.value_or("");
+  }
+
+  Lsn AskLsn(const std::string& sql) { return change::ParseLsn(Ask(sql)).value_or(Lsn{}); }
+  Lsn Confirmed() {
+    return AskLsn("SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name='freshet'");
+  }
+
+  void MakeTable() { Run("CREATE TABLE public.t (id int PRIMARY KEY, v text)"); }
+
+  /// A first run up to the stream, with one row, stopped again.
+  void CaptureOnce() {
+    MakeTable();
+    RunningCapture capture(options_, output_);
+    ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
+    Run("INSERT INTO public.t VALUES (1, 'one')");
+    ASSERT_TRUE(output_.WaitForEvents(1));
+    const Status status = capture.Stop();
+    ASSERT_TRUE(status.has_value()) << status.error();
+  }
+
+  /// Runs a capture that is to end by itself, with an error. kBusy, of a walsender that has not
+  /// noticed yet that its client is gone, is tried again.
+  Error RunToError() {
+    for (;;) {
+      RunningCapture capture(options_, output_);
+      const auto end = capture.WaitEnd();
+      EXPECT_TRUE(end.has_value()) << "still running";
+      if (!end.has_value()) return {};
+      EXPECT_FALSE(end->has_value()) << "ended without an error";
+      if (end->has_value()) return {};
+      if (end->error().kind != ErrorKind::kBusy) return end->error();
+    }
+  }
+
+  /// Runs captures one after another, as a pipeline does, until `events` have arrived.
+  void CaptureWithRetries(size_t events) {
+    for (int attempt = 0; attempt < 200; ++attempt) {
+      RunningCapture capture(options_, output_);
+      output_.WaitUntil([&] { return output_.Events().size() >= events || capture.ended(); });
+      if (output_.Events().size() >= events) return;
+    }
+    ADD_FAILURE() << "gave up";
+  }
+
+  std::unique_ptr<PostgresServer> server_;
+  Options options_;
+  MemoryOutput output_;
+};
+
+TEST_P(CaptureFaultsTest, ATerminatedWalsenderIsResumedWithoutLossOrRepetition) {
+  CaptureOnce();
+  for (int i = 2; i <= 4; ++i) {
+    RunningCapture capture(options_, output_);
+    while (!capture.WaitForState(CaptureState::kStreaming)) {
+      ASSERT_FALSE(HasFailure());
+      CaptureWithRetries(static_cast<size_t>(i - 1));
+      break;
+    }
+    Run(fmt::format("INSERT INTO public.t VALUES ({}, 'x')", i));
+    Run("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots");
+    const auto end = capture.WaitEnd();
+    ASSERT_TRUE(end.has_value());
+    ASSERT_FALSE(end->has_value());
+    EXPECT_THAT(end->error().kind, testing::AnyOf(ErrorKind::kUnavailable, ErrorKind::kBusy))
+        << end->error();
+  }
+
+  CaptureWithRetries(4);
+
+  EXPECT_THAT(output_.Events(), ElementsAre("insert public.t 1 | one", "insert public.t 2 | x",
+                                            "insert public.t 3 | x", "insert public.t 4 | x"));
+}
+
+TEST_P(CaptureFaultsTest, AnImmediateRestartRepeatsNothing) {
+  CaptureOnce();
+  RunningCapture capture(options_, output_);
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
+  Run("INSERT INTO public.t VALUES (2, 'x')");
+  ASSERT_TRUE(output_.WaitForEvents(2));
+  ASSERT_TRUE(server_->Stop(PostgresServer::StopMode::kImmediate).has_value());
+  const auto end = capture.WaitEnd();
+  ASSERT_TRUE(end.has_value() && !end->has_value());
+  EXPECT_EQ(end->error().kind, ErrorKind::kUnavailable);
+
+  ASSERT_TRUE(server_->Resume().has_value());
+  Run("INSERT INTO public.t VALUES (3, 'x')");
+  CaptureWithRetries(3);
+
+  EXPECT_THAT(output_.Events(), ElementsAre("insert public.t 1 | one", "insert public.t 2 | x",
+                                            "insert public.t 3 | x"));
+}
+
+TEST_P(CaptureFaultsTest, WhatACrashLostOfUsIsSentAgain) {
+  CaptureOnce();
+  output_.SetDurableAtOnce(false);
+  {
+    RunningCapture capture(options_, output_);
+    ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
+    Run("INSERT INTO public.t VALUES (2, 'x')");
+    ASSERT_TRUE(output_.WaitForEvents(2));
+  }
+  output_.LoseWhatIsNotDurable();
+  ASSERT_EQ(output_.Events().size(), 1u);
+
+  CaptureWithRetries(2);
+
+  EXPECT_THAT(output_.Events(), ElementsAre("insert public.t 1 | one", "insert public.t 2 | x"));
+}
+
+TEST_P(CaptureFaultsTest, AConnectionLostInsideAGiantTransactionGoesOnWithItsNextPart) {
+  options_.batch_rows = 1000;
+  CaptureOnce();
+  output_.SetRoomForBatches(3);
+  {
+    RunningCapture capture(options_, output_);
+    Run("INSERT INTO public.t SELECT g, 'x' FROM generate_series(2, 20001) g");
+    ASSERT_TRUE(output_.WaitUntil([&] { return output_.refused() > 0; }));
+    Run("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active");
+  }
+  ASSERT_TRUE(output_.resume().open.has_value());
+  output_.SetRoom(true);
+
+  CaptureWithRetries(20'001);
+
+  std::vector<std::string> events = output_.Events();
+  EXPECT_EQ(events.size(), 20'001u);
+  std::sort(events.begin(), events.end());
+  EXPECT_EQ(std::adjacent_find(events.begin(), events.end()), events.end());
+}
+
+/// The invariant everything rests on.
+TEST_P(CaptureFaultsTest, OnlyTheDurableIsAcknowledged) {
+  CaptureOnce();
+  output_.SetDurableAtOnce(false);
+  const Lsn durable = output_.Durable().commit_end;
+  RunningCapture capture(options_, output_);
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
+  for (int i = 2; i < 50; ++i) Run(fmt::format("INSERT INTO public.t VALUES ({}, 'x')", i));
+  Run("CREATE TABLE public.other AS SELECT g FROM generate_series(1, 10000) g");
+  ASSERT_TRUE(output_.WaitForEvents(49));
+
+  // Asks for an answer at once, so that the wrong one would be seen.
+  EXPECT_LE(Confirmed(), durable);
+  EXPECT_LE(capture.status().acknowledged, durable);
+
+  output_.MakeDurable();
+  const Lsn now_durable = output_.Durable().commit_end;
+  EXPECT_TRUE(output_.WaitUntil([&] { return Confirmed() == now_durable; }));
+}
+
+TEST_P(CaptureFaultsTest, AnIdleSlotAdvancesWithTrafficOnOtherTables) {
+  options_.status_interval = std::chrono::milliseconds(200);
+  MakeTable();
+  RunningCapture capture(options_, output_);
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
+
+  Run("CREATE TABLE public.other AS SELECT g FROM generate_series(1, 10000) g");
+  const Lsn end = AskLsn("SELECT pg_current_wal_flush_lsn()");
+
+  EXPECT_TRUE(output_.WaitUntil([&] { return Confirmed() >= end; }));
+  EXPECT_LE(Confirmed(), output_.Durable().commit_end);
+  EXPECT_TRUE(capture.Stop().has_value());
+  // And the place is ours: a new run does not take it for somebody else's.
+  RunningCapture again(options_, output_);
+  while (!again.WaitForState(CaptureState::kStreaming)) {
+    ASSERT_EQ(again.WaitEnd()->error().kind, ErrorKind::kBusy) << again.status().reason;
+    break;
+  }
+}
+
+TEST_P(CaptureFaultsTest, ARunKnowsAtOnceThatItIsCaughtUp) {
+  CaptureOnce();
+  Run("CREATE TABLE public.other AS SELECT g FROM generate_series(1, 10000) g");
+
+  RunningCapture capture(options_, output_);
+
+  EXPECT_TRUE(output_.WaitUntil([&] {
+    const CaptureStatus status = capture.status();
+    return status.end_at_connect != Lsn{} && status.acknowledged >= status.end_at_connect;
+  })) << capture.status().reason;
+}
+
+TEST_P(CaptureFaultsTest, AFastShutdownIsNotHeldUp) {
+  CaptureOnce();
+  RunningCapture capture(options_, output_);
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
+  Run("INSERT INTO public.t VALUES (2, 'x')");
+
+  server_->SignalStop();
+
+  EXPECT_TRUE(server_->WaitStopped(5'000));
+  const auto end = capture.WaitEnd();
+  ASSERT_TRUE(end.has_value() && !end->has_value());
+  EXPECT_EQ(end->error().kind, ErrorKind::kUnavailable);
+  EXPECT_EQ(capture.status().state, CaptureState::kServerStopping);
+}
+
+TEST_P(CaptureFaultsTest, AFastShutdownIsNotHeldUpByAFullLog) {
+  CaptureOnce();
+  output_.SetRoom(false);
+  RunningCapture capture(options_, output_);
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
+  Run("INSERT INTO public.t SELECT g, repeat('x', 100) FROM generate_series(2, 50000) g");
+  ASSERT_TRUE(output_.WaitUntil([&] { return output_.refused() > 0; }));
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kWaitingForRoom));
+
+  server_->SignalStop();
+
+  EXPECT_TRUE(server_->WaitStopped(5'000));
+  output_.SetRoom(true);
+  ASSERT_TRUE(server_->Resume().has_value());
+  CaptureWithRetries(50'000);
+  EXPECT_EQ(output_.Events().size(), 50'000u);
+}
+
+TEST_P(CaptureFaultsTest, AStalledPipelineDoesNotSilenceTheFeedback) {
+  Start({"wal_sender_timeout = '1s'"});
+  options_.batch_rows = 1000;
+  CaptureOnce();
+  output_.SetRoom(false);
+  RunningCapture capture(options_, output_);
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
+  Run("INSERT INTO public.t SELECT g, repeat('x', 100) FROM generate_series(2, 50000) g");
+  // Refusals come every 100 ms: the server's timeout passes three times.
+  ASSERT_TRUE(output_.WaitUntil([&] { return output_.refused() > 30; }));
+
+  EXPECT_FALSE(capture.ended()) << capture.status().reason;
+  output_.SetRoom(true);
+
+  EXPECT_TRUE(output_.WaitForEvents(50'000));
+  EXPECT_FALSE(capture.ended()) << capture.status().reason;
+}
+
+TEST_P(CaptureFaultsTest, ADroppedSlotIsAGap) {
+  CaptureOnce();
+  ASSERT_TRUE(output_.WaitUntil(
+      [&] { return server_->Run("SELECT pg_drop_replication_slot('freshet')").has_value(); }));
+
+  const Error error = RunToError();
+
+  EXPECT_EQ(error.kind, ErrorKind::kGap) << error;
+  EXPECT_THAT(error.message, HasSubstr("slot 'freshet' is gone"));
+  EXPECT_THAT(error.message, HasSubstr("new log folder"));
+}
+
+TEST_P(CaptureFaultsTest, ASlotMadeAnewByAnotherIsAGap) {
+  CaptureOnce();
+  ASSERT_TRUE(output_.WaitUntil(
+      [&] { return server_->Run("SELECT pg_drop_replication_slot('freshet')").has_value(); }));
+  Run("INSERT INTO public.t VALUES (2, 'lost')");
+  Run("SELECT pg_create_logical_replication_slot('freshet', 'pgoutput')");
+
+  const Error error = RunToError();
+
+  EXPECT_EQ(error.kind, ErrorKind::kGap) << error;
+  EXPECT_THAT(error.message, HasSubstr("somebody else"));
+}
+
+TEST_P(CaptureFaultsTest, ASlotAdvancedByAnotherIsAGap) {
+  if (GetParam() < 11) GTEST_SKIP() << "pg_replication_slot_advance() came with 11";
+  CaptureOnce();
+  Run("INSERT INTO public.t VALUES (2, 'lost')");
+  ASSERT_TRUE(output_.WaitUntil([&] {
+    return server_->Run("SELECT pg_replication_slot_advance('freshet', pg_current_wal_flush_lsn())")
+        .has_value();
+  }));
+
+  const Error error = RunToError();
+
+  EXPECT_EQ(error.kind, ErrorKind::kGap) << error;
+  EXPECT_THAT(error.message, HasSubstr("somebody else"));
+}
+
+TEST_P(CaptureFaultsTest, AnotherServerAtTheSameAddressIsAGap) {
+  CaptureOnce();
+  Start({});
+  MakeTable();
+
+  const Error error = RunToError();
+
+  EXPECT_EQ(error.kind, ErrorKind::kGap) << error;
+  EXPECT_THAT(error.message, HasSubstr("another server"));
+}
+
+TEST_P(CaptureFaultsTest, AServerOlderThanTheLogIsAGap) {
+  CaptureOnce();
+  output_.PretendToHave(Lsn{uint64_t{1} << 50});
+
+  const Error error = RunToError();
+
+  EXPECT_EQ(error.kind, ErrorKind::kGap) << error;
+  EXPECT_THAT(error.message, HasSubstr("restored from a backup"));
+}
+
+TEST_P(CaptureFaultsTest, ALostSlotIsNamedWithItsReason) {
+  if (GetParam() < 13) GTEST_SKIP() << "max_slot_wal_keep_size came with 13";
+  Start({"max_slot_wal_keep_size = '1MB'", "min_wal_size = '32MB'", "max_wal_size = '32MB'"});
+  CaptureOnce();
+  for (int i = 0; i < 6; ++i) {
+    Run("CREATE TABLE public.fill AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)");
+    Run("DROP TABLE public.fill; SELECT pg_switch_wal(); CHECKPOINT");
+  }
+  ASSERT_TRUE(output_.WaitUntil([&] {
+    Run("CHECKPOINT");
+    return Ask("SELECT wal_status FROM pg_replication_slots") == "lost";
+  }));
+
+  const Error error = RunToError();
+
+  EXPECT_EQ(error.kind, ErrorKind::kGap) << error;
+  EXPECT_THAT(error.message, HasSubstr("slot 'freshet' is lost"));
+}
+
+TEST_P(CaptureFaultsTest, ASlotInUseIsBusyAndNamesThePid) {
+  CaptureOnce();
+  RunningCapture first(options_, output_);
+  ASSERT_TRUE(first.WaitForState(CaptureState::kStreaming)) << first.status().reason;
+  RunningCapture second(options_, output_);
+
+  const auto end = second.WaitEnd();
+
+  ASSERT_TRUE(end.has_value() && !end->has_value());
+  EXPECT_EQ(end->error().kind, ErrorKind::kBusy);
+  EXPECT_THAT(end->error().message, HasSubstr("pid"));
+}
+
+TEST_P(CaptureFaultsTest, ADroppedPublicationIsAGap) {
+  CaptureOnce();
+  Run("DROP PUBLICATION freshet");
+
+  const Error error = RunToError();
+
+  EXPECT_EQ(error.kind, ErrorKind::kGap) << error;
+  EXPECT_THAT(error.message, HasSubstr("publication 'freshet' is gone"));
+}
+
+/// 10 to 17 end the stream with an error; 18 warns and skips the rows.
+TEST_P(CaptureFaultsTest, APublicationDroppedUnderTheStreamIsAGap) {
+  CaptureOnce();
+  RunningCapture capture(options_, output_);
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
+
+  Run("DROP PUBLICATION freshet; INSERT INTO public.t VALUES (2, 'x')");
+
+  const auto end = capture.WaitEnd();
+  ASSERT_TRUE(end.has_value() && !end->has_value());
+  EXPECT_EQ(end->error().kind, ErrorKind::kGap) << end->error();
+  EXPECT_THAT(end->error().message, HasSubstr("publication 'freshet' is gone"));
+}
+
+TEST_P(CaptureFaultsTest, ATableThatCameLaterIsAGapUntilItIsExcluded) {
+  options_.tables = {"public.*"};
+  CaptureOnce();
+  Run("CREATE TABLE public.later (id int PRIMARY KEY)");
+
+  const Error error = RunToError();
+
+  EXPECT_EQ(error.kind, ErrorKind::kGap) << error;
+  EXPECT_THAT(error.message, HasSubstr("\"public\".\"later\""));
+  options_.exclude = {"public.later"};
+  Run("INSERT INTO public.t VALUES (2, 'x')");
+  CaptureWithRetries(2);
+}
+
+TEST_P(CaptureFaultsTest, AnUnfinishedSnapshotIsTakenAnewWithANewSlot) {
+  options_.batch_rows = 100;
+  MakeTable();
+  Run("INSERT INTO public.t SELECT g, 'x' FROM generate_series(1, 1000) g");
+  output_.SetDurableAtOnce(false);
+  output_.SetRoomForBatches(3);
+  {
+    RunningCapture capture(options_, output_);
+    ASSERT_TRUE(output_.WaitUntil([&] { return output_.refused() > 0; }));
+  }
+  const Lsn first = output_.source()->consistent_point;
+  output_.LoseWhatIsNotDurable();
+  output_.SetRoom(true);
+  output_.SetDurableAtOnce(true);
+  Run("INSERT INTO public.t VALUES (2000, 'y')");
+
+  CaptureWithRetries(1001);
+
+  EXPECT_GT(output_.source()->consistent_point, first);
+  EXPECT_EQ(output_.Events().size(), 1001u);
+}
+
+TEST_P(CaptureFaultsTest, AStrangersSlotIsNotTakenOver) {
+  MakeTable();
+  Run("SELECT pg_create_logical_replication_slot('freshet', 'pgoutput')");
+
+  const Error error = RunToError();
+
+  EXPECT_EQ(error.kind, ErrorKind::kConfig) << error;
+  EXPECT_THAT(error.message, HasSubstr("slot 'freshet' is there already"));
+  EXPECT_EQ(Ask("SELECT count(*) FROM pg_replication_slots"), "1");
+}
+
+TEST_P(CaptureFaultsTest, ALongTransactionThatHoldsUpTheSlotIsNamed) {
+  options_.slot_create_timeout = std::chrono::seconds(1);
+  MakeTable();
+  auto writer = Connection::Connect(server_->url());
+  ASSERT_TRUE(writer.has_value());
+  ASSERT_TRUE(writer->Execute("BEGIN; INSERT INTO public.t VALUES (1, 'x')").has_value());
+
+  const Error error = [&] {
+    RunningCapture capture(options_, output_);
+    const auto end = capture.WaitEnd();
+    return end.has_value() && !end->has_value() ? end->error() : Error{};
+  }();
+
+  EXPECT_EQ(error.kind, ErrorKind::kBusy) << error;
+  EXPECT_THAT(error.message, HasSubstr(fmt::format("pid {}", writer->backend_pid())));
+  EXPECT_EQ(Ask("SELECT count(*) FROM pg_replication_slots"), "0");
+}
+
+INSTANTIATE_TEST_SUITE_P(Majors, CaptureFaultsTest,
+                         ::testing::ValuesIn(PostgresServer::InstalledMajors()),
+                         [](const auto& tested) { return std::to_string(tested.param); });
+
+}  // namespace
+}  // namespace freshet::postgres
