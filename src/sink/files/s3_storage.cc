@@ -4,8 +4,9 @@
 #include <arrow/util/future.h>
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <mutex>
 #include <string_view>
+#include <vector>
 
 #include "sink/files/layout.h"
 #include "sink/files/storage.h"
@@ -42,6 +43,11 @@ class S3Runtime {
     fs::S3GlobalOptions options = fs::S3GlobalOptions::Defaults();
     options.log_level = fs::S3LogLevel::Off;
     started_ = fs::InitializeS3(options);
+    // Arrow's own statics are made with its first file system, and finalizing uses them. Statics
+    // die in the reverse order of their making, so theirs must be made before this one is.
+    fs::S3Options unused = fs::S3Options::Anonymous();
+    unused.region = "us-east-1";
+    if (started_.ok()) started_ = fs::S3FileSystem::Make(unused).status();
   }
 
   arrow::Status started_;
@@ -85,6 +91,19 @@ fs::S3Options ToArrow(const S3Access& access) {
   return out;
 }
 
+/// Gives an upload up so that it never becomes visible.
+///
+/// Arrow's stream, destroyed while it is not closed, completes the upload after all; so one whose
+/// abort failed because the store is away must live on. It is tried again with the next one, and
+/// left to the bucket's rule for incomplete uploads when the process ends first.
+void GiveUp(std::shared_ptr<arrow::io::OutputStream> upload) {
+  static std::mutex mutex;
+  static auto& unaborted = *new std::vector<std::shared_ptr<arrow::io::OutputStream>>();
+  const std::lock_guard lock(mutex);
+  unaborted.push_back(std::move(upload));
+  std::erase_if(unaborted, [](const auto& stream) { return stream->Abort().ok(); });
+}
+
 /// An upload. Held: complete but for Close(), which makes it visible. Staged: complete under a
 /// hidden name, made visible by a copy.
 class S3PendingFile final : public PendingFile {
@@ -100,7 +119,7 @@ class S3PendingFile final : public PendingFile {
 
   ~S3PendingFile() override {
     if (published_) return;
-    if (!stream_->closed()) static_cast<void>(stream_->Abort());
+    if (!stream_->closed()) GiveUp(std::move(stream_));
     // A complete staged file stays in the hidden folder, which the next Open() empties: a
     // destructor is no place for requests that may have to wait.
   }
@@ -181,7 +200,7 @@ class S3Storage final : public Storage {
     arrow::Status status = (*stream)->Write(content.data(), static_cast<int64_t>(content.size()));
     if (status.ok()) status = (*stream)->Close();
     if (status.ok()) return {};
-    static_cast<void>((*stream)->Abort());
+    GiveUp(*std::move(stream));
     return Fail(FromArrow(status, doing));
   }
 
@@ -227,9 +246,11 @@ class S3Storage final : public Storage {
 
 }  // namespace
 
+Status EnsureS3Client() { return S3Runtime::Ensure(); }
+
 Result<std::unique_ptr<Storage>> MakeS3Storage(const std::string& bucket, const std::string& prefix,
                                                const S3Access& access) {
-  FRESHET_RETURN_IF_ERROR(S3Runtime::Ensure());
+  FRESHET_RETURN_IF_ERROR(EnsureS3Client());
   const std::string doing = fmt::format("open the bucket s3://{}", bucket);
   fs::S3Options options = ToArrow(access);
   if (options.region.empty() && options.endpoint_override.empty()) {

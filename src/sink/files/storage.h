@@ -85,6 +85,10 @@ Result<std::unique_ptr<Storage>> MakeLocalStorage(const std::string& folder, Sto
 Result<std::unique_ptr<Storage>> MakeS3Storage(const std::string& bucket, const std::string& prefix,
                                                const S3Access& access);
 
+/// Starts Arrow's S3 client, once a process; it stops with the process. Quiet: errors are returned,
+/// not printed.
+Status EnsureS3Client();
+
 /// Why `url` cannot name a storage; empty when it can.
 std::string RejectUrl(const std::string& url);
 
