@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "base/check.h"
-#include "log/crc32c.h"
+#include "log/record_walker.h"
 #include "log/schema_codec.h"
 
 namespace freshet::log {
@@ -23,17 +23,6 @@ LogId NewLogId() {
   std::string text;
   for (int i = 0; i < 4; ++i) text += fmt::format("{:08x}", random());
   return {text};
-}
-
-/// Whether a whole record behind `bad_at` says that the bytes at `bad_at` were durable already.
-Result<bool> WasDurable(SegmentReader& segment, int64_t bad_at, int64_t size_bytes) {
-  for (int64_t at = PadTo8(bad_at + 1); at + kRecordHeaderBytes <= size_bytes; at += 8) {
-    FRESHET_TRY(const auto header, segment.HeaderAt(at, size_bytes));
-    if (!header.has_value() || header->synced_bytes <= bad_at) continue;
-    FRESHET_TRY(const auto payload, segment.PayloadAt(at, *header));
-    if (payload != nullptr) return true;
-  }
-  return false;
 }
 
 /// Takes one whole record into `scan`, `end` and `open`, the state behind it.
@@ -169,7 +158,6 @@ Result<SegmentScan> ScanSegment(SegmentReader& segment, int64_t size_bytes, bool
   scan.source = checkpoint.source;
   scan.newest_commit = checkpoint.newest_commit;
   scan.synced_bytes = segment.begin();
-  scan.whole_bytes = segment.begin();
 
   const auto note_boundary = [&](int64_t bytes) {
     if (open) return;
@@ -182,28 +170,18 @@ Result<SegmentScan> ScanSegment(SegmentReader& segment, int64_t size_bytes, bool
   };
   note_boundary(segment.begin());
 
-  for (int64_t at = segment.begin(); at < size_bytes;) {
-    FRESHET_TRY(const auto header, segment.HeaderAt(at, size_bytes));
-    std::shared_ptr<arrow::Buffer> payload;
-    if (header.has_value()) {
-      FRESHET_TRY(payload, segment.PayloadAt(at, *header));
-    }
-    if (payload == nullptr) {
-      const std::string_view what = header.has_value() ? "a record's checksum does not match"
-                                                       : "no whole record begins there";
-      if (!last) return Fail(segment.Damage(at, what));
-      FRESHET_TRY(const bool was_durable, WasDurable(segment, at, size_bytes));
-      if (was_durable) return Fail(segment.Damage(at, what));
-      break;
-    }
-    FRESHET_RETURN_IF_ERROR(ApplyRecord(segment, at, *header, AsSpan(*payload), end, open, scan));
-    scan.synced_bytes = std::max(scan.synced_bytes, header->synced_bytes);
-    at += RecordBytes(*header);
-    scan.whole_bytes = at;
-    note_boundary(at);
-  }
+  const auto walked =
+      WalkRecords(segment, size_bytes, last, true,
+                  [&](int64_t at, const RecordHeader& header,
+                      const std::shared_ptr<arrow::Buffer>& payload) -> Status {
+                    FRESHET_RETURN_IF_ERROR(
+                        ApplyRecord(segment, at, header, AsSpan(*payload), end, open, scan));
+                    scan.synced_bytes = std::max(scan.synced_bytes, header.synced_bytes);
+                    note_boundary(at + RecordBytes(header));
+                    return {};
+                  });
+  if (!walked.has_value()) return Fail(walked.error());
 
-  at_boundary.whole_bytes = scan.whole_bytes;
   at_boundary.synced_bytes = scan.synced_bytes;
   at_boundary.schemas = std::move(scan.schemas);
   at_boundary.schemas.resize(schemas_at_boundary);

@@ -36,15 +36,11 @@ struct SegmentScan {
   UnixMicros newest_commit = 0;
   std::optional<change::SourceIdentity> source;
   std::vector<std::shared_ptr<const change::TableSchema>> schemas;  ///< in order of their records
-  int64_t whole_bytes = 0;   ///< end of the last whole record
-  int64_t synced_bytes = 0;  ///< known to have been durable
+  int64_t synced_bytes = 0;                                         ///< known to have been durable
 };
 
-/// Reads every record of a segment of `size_bytes` and checks it. In the `last` segment a torn end
-/// is no error: there the scan stops. Errors: kCorrupt, kIo.
-///
-/// A bad record is torn when no later record says that it was durable before: records not yet
-/// fsynced may reach the disk in any order, so whole ones may stand behind a torn one.
+/// Reads every record of a segment of `size_bytes` and checks it (WalkRecords() says how). In the
+/// `last` segment a torn end is no error: there the scan stops. Errors: kCorrupt, kIo.
 Result<SegmentScan> ScanSegment(SegmentReader& segment, int64_t size_bytes, bool last);
 
 /// Reads a log's folder and cuts its end back to the last whole transaction. A folder without

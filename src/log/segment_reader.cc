@@ -62,6 +62,15 @@ Result<std::vector<LogOffset>> ListSegments(FileSystem& fs, const std::string& f
   return firsts;
 }
 
+Result<std::vector<LogOffset>> ListLog(FileSystem& fs, const std::string& folder) {
+  FRESHET_TRY(auto firsts, ListSegments(fs, folder));
+  if (firsts.empty()) {
+    return Fail(ErrorKind::kNotFound, "there is no log in '{}'; give the folder of `log.path`",
+                folder);
+  }
+  return firsts;
+}
+
 std::vector<std::byte> EncodeSegmentHeader(const LogId& id, LogOffset first) {
   std::vector<std::byte> bytes;
   LittleEndianWriter out(bytes);

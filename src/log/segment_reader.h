@@ -37,6 +37,9 @@ std::optional<LogOffset> ParseSegmentName(std::string_view name);
 /// The first offsets of the segments in a folder, ascending. Errors: of FileSystem::List.
 Result<std::vector<LogOffset>> ListSegments(FileSystem& fs, const std::string& folder);
 
+/// The same of a folder that must hold a log. Errors: kNotFound too, when there is none.
+Result<std::vector<LogOffset>> ListLog(FileSystem& fs, const std::string& folder);
+
 std::vector<std::byte> EncodeSegmentHeader(const LogId& id, LogOffset first);
 
 /// Reads the records of one segment file, in order or at known places.

@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "log/segment_reader.h"
 #include "support/batches.h"
 #include "support/log_fixture.h"
 
@@ -12,9 +11,22 @@ namespace {
 
 using change::Lsn;
 using change::Position;
+using test::BatchBuilder;
 using test::LogTest;
+using test::MakeItemsSchema;
+using test::MemoryFileSystem;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
+
+change::SourceIdentity Source(uint64_t system_id) {
+  change::SourceIdentity source;
+  source.system_id = system_id;
+  source.database = "shop";
+  source.database_oid = 16384;
+  source.slot = "freshet";
+  return source;
+}
 
 TEST_F(LogTest, NewLogIsEmptyAndHasAnId) {
   const auto log = Open();
@@ -40,31 +52,16 @@ TEST_F(LogTest, AppendedBatchReachesAReaderBeforeItIsDurable) {
   EXPECT_EQ(log->Sync()->offset, LogOffset{1});
 }
 
-TEST_F(LogTest, WhatWasSyncedIsThereAfterAPowerLoss) {
-  auto log = Open();
-  Append(*log, Items(100, {"1", "nut", "0.10"}));
-  Append(*log, Items(200, {"2", "bolt", "0.20"}));
-  ASSERT_TRUE(log->Sync().has_value());
-  const LogId id = log->id();
-
-  log = CrashAndOpen(std::move(log));
-
-  EXPECT_EQ(log->id(), id);
-  EXPECT_EQ(log->stats().durable.position, (Position{Lsn{200}, 0}));
-  EXPECT_THAT(ReadTexts(*log), ElementsAre("100: 1 | nut | 0.10", "200: 2 | bolt | 0.20"));
-}
-
-TEST_F(LogTest, ReaderOutsideOfTheMemoryTailReadsFromDiskWithoutGap) {
-  options_.memory_tail.bytes = 1;
+TEST_F(LogTest, EndMovesOnlyWithTheEndOfATransaction) {
   const auto log = Open();
-  auto reader = NewReader(*log);
-  for (uint64_t i = 1; i <= 5; ++i) {
-    Append(*log, Items(i * 100, {std::to_string(i), "nut", "0.10"}));
-  }
+  Append(*log, Items(100, {"1", "nut", "0.10"}));
 
-  EXPECT_THAT(Drain(*reader),
-              ElementsAre("100: 1 | nut | 0.10", "200: 2 | nut | 0.10", "300: 3 | nut | 0.10",
-                          "400: 4 | nut | 0.10", "500: 5 | nut | 0.10"));
+  Append(*log, ItemsPart(200, true, false, {"2", "bolt", "0.20"}));
+  EXPECT_EQ(log->stats().appended.offset, LogOffset{2});
+  EXPECT_EQ(log->stats().appended.position, (Position{Lsn{100}, 0}));
+
+  Append(*log, ItemsPart(200, false, true, {"3", "gear", "0.30"}));
+  EXPECT_EQ(log->stats().appended.position, (Position{Lsn{200}, 0}));
 }
 
 TEST_F(LogTest, SecondLogInTheSameFolderIsRefused) {
@@ -74,6 +71,178 @@ TEST_F(LogTest, SecondLogInTheSameFolderIsRefused) {
 
   ASSERT_FALSE(second.has_value());
   EXPECT_EQ(second.error().kind, ErrorKind::kBusy);
+}
+
+TEST_F(LogTest, SourceIsKeptAndAnotherSystemIsRefused) {
+  auto log = Open();
+  ASSERT_TRUE(log->SetSource(Source(7)).has_value());
+
+  log = CrashAndOpen(std::move(log));
+
+  EXPECT_EQ(log->source(), Source(7));
+  change::SourceIdentity promoted = Source(7);
+  promoted.timeline = 2;
+  EXPECT_TRUE(log->SetSource(promoted).has_value());
+  const auto other = log->SetSource(Source(8));
+  ASSERT_FALSE(other.has_value());
+  EXPECT_EQ(other.error().kind, ErrorKind::kGap);
+}
+
+TEST_F(LogTest, SchemasInForceSurviveAndTheNewestOfATableCounts) {
+  auto log = Open();
+  const auto wider = test::MakeSchema({"public", "items"},
+                                      {test::MakeColumn("id", change::LogicalKind::kInt64, true),
+                                       test::MakeColumn("note", change::LogicalKind::kText)},
+                                      change::ReplicaIdentity::kDefault, items_->id().value);
+  Append(*log, Items(100, {"1", "nut", "0.10"}));
+  Append(*log, BatchBuilder().Begin(200).Insert(wider, {"2", "new"}).Build());
+  ASSERT_TRUE(log->Sync().has_value());
+
+  for (int i = 0; i < 3; ++i) {  // carried from checkpoint to checkpoint
+    log = CrashAndOpen(std::move(log));
+    ASSERT_EQ(log->schemas().size(), 1U);
+    EXPECT_EQ(*log->schemas()[0], *wider);
+  }
+  EXPECT_THAT(ReadTexts(*log), ElementsAre("100: 1 | nut | 0.10", "200: 2 | new"));
+}
+
+TEST_F(LogTest, BatchThatDoesNotFollowIsRefused) {
+  const auto log = Open();
+  Append(*log, Items(200, {"1", "nut", "0.10"}));
+
+  EXPECT_FALSE(log->Append(Items(200, {"2", "nut", "0.10"})).has_value());
+  EXPECT_FALSE(log->Append(ItemsPart(300, false, true, {"2", "nut", "0.10"})).has_value());
+  EXPECT_FALSE(log->Append(std::make_shared<change::ChangeBatch>()).has_value());
+  EXPECT_EQ(log->stats().appended.offset, LogOffset{1});
+}
+
+TEST_F(LogTest, FullDiskLosesNothingAndTheAppendMayBeRepeated) {
+  auto log = Open();
+  Append(*log, Items(100, {"1", "nut", "0.10"}));
+  const int64_t used = log->stats().size_bytes;
+  fs_.SetCapacity(used + 100);
+  const auto batch = Items(200, {"2", "bolt", "0.20"});
+
+  for (int i = 0; i < 2; ++i) {
+    const auto full = log->Append(batch);
+    ASSERT_FALSE(full.has_value());
+    EXPECT_EQ(full.error().kind, ErrorKind::kNoSpace);
+  }
+  EXPECT_EQ(log->stats().appended.offset, LogOffset{1});
+
+  fs_.SetCapacity(int64_t{1} << 30);
+  Append(*log, batch);
+  ASSERT_TRUE(log->Sync().has_value());
+  log = CrashAndOpen(std::move(log));
+  EXPECT_THAT(ReadTexts(*log), ElementsAre("100: 1 | nut | 0.10", "200: 2 | bolt | 0.20"));
+}
+
+TEST_F(LogTest, FullDiskWhileASegmentBeginsLosesNothing) {
+  options_.segment_size.bytes = 1;  // the least there is
+  auto log = Open();
+  uint64_t lsn = 0;
+  while (log->stats().size_bytes < 4096) Append(*log, Items(++lsn * 100, {"1", "nut", "0.10"}));
+  fs_.SetCapacity(log->stats().size_bytes + 60);
+
+  const auto full = log->Append(Items(++lsn * 100, {"2", "bolt", "0.20"}));
+  ASSERT_FALSE(full.has_value());
+  EXPECT_EQ(full.error().kind, ErrorKind::kNoSpace);
+  EXPECT_EQ(log->stats().segments, 1);
+
+  fs_.SetCapacity(int64_t{1} << 30);
+  Append(*log, Items(lsn * 100, {"2", "bolt", "0.20"}));
+  EXPECT_EQ(log->stats().segments, 2);
+  ASSERT_TRUE(log->Sync().has_value());
+  log = CrashAndOpen(std::move(log));
+  EXPECT_EQ(ReadTexts(*log).size(), lsn);
+}
+
+TEST_F(LogTest, FailedSyncIsRepeatedUntilTheLogIsOpenedAgain) {
+  const auto log = Open();
+  Append(*log, Items(100, {"1", "nut", "0.10"}));
+  fs_.FailNext(MemoryFileSystem::Operation::kSync);
+
+  const auto first = log->Sync();
+  const auto second = log->Sync();
+  const auto append = log->Append(Items(200, {"2", "bolt", "0.20"}));
+
+  ASSERT_FALSE(first.has_value());
+  EXPECT_EQ(first.error().kind, ErrorKind::kIo);
+  ASSERT_FALSE(second.has_value());
+  EXPECT_EQ(second.error().message, first.error().message);
+  EXPECT_FALSE(append.has_value());
+  EXPECT_EQ(log->stats().durable.offset, LogOffset{0});
+}
+
+/// After a failed fsync the pages can be read but were never written. A log opened again says of
+/// them that they are durable, so it has to make them so.
+TEST_F(LogTest, WhatAFailedSyncLeftReadableIsDurableOnceOpenedAgain) {
+  auto log = Open();
+  Append(*log, Items(100, {"1", "nut", "0.10"}));
+  fs_.FailNext(MemoryFileSystem::Operation::kSync);
+  ASSERT_FALSE(log->Sync().has_value());
+
+  log.reset();
+  log = Open();
+  ASSERT_EQ(log->stats().durable.position, (Position{Lsn{100}, 0}));
+
+  log = CrashAndOpen(std::move(log));
+  EXPECT_THAT(ReadTexts(*log), ElementsAre("100: 1 | nut | 0.10"));
+}
+
+TEST_F(LogTest, RestartsWithoutBatchesDoNotPileUpSegments) {
+  auto log = Open();
+  Append(*log, Items(100, {"1", "nut", "0.10"}));
+  ASSERT_TRUE(log->Sync().has_value());
+
+  for (int i = 0; i < 5; ++i) {
+    log.reset();
+    log = Open();
+  }
+
+  EXPECT_EQ(log->stats().segments, 2);
+}
+
+TEST_F(LogTest, CompressedLogIsSmallerAndReadsTheSame) {
+  const std::string text(5000, 'x');
+  for (const Compression compression :
+       {Compression::kNone, Compression::kLz4, Compression::kZstd}) {
+    options_.path = "log" + std::to_string(static_cast<int>(compression));
+    options_.compression = compression;
+    options_.memory_tail.bytes = 1;
+    const auto log = Open();
+    Append(*log, Items(100, {"1", text, "0.10"}));
+    Append(*log, Items(200, {"2", "nut", "0.10"}));
+
+    EXPECT_THAT(ReadTexts(*log),
+                ElementsAre("100: 1 | " + text + " | 0.10", "200: 2 | nut | 0.10"));
+    EXPECT_EQ(log->stats().appended_bytes_total > 5000, compression == Compression::kNone);
+  }
+}
+
+TEST_F(LogTest, PositionAtATimeIsBeforeTheFirstCommitOfThatTimeOrLater) {
+  options_.segment_size.bytes = 1;
+  const auto log = Open();
+  const UnixMicros noon = 1'700'000'000'000'000;
+  for (int i = 1; i <= 40; ++i) {  // several segments; two transactions a batch
+    auto batch = *BatchBuilder()
+                      .Begin(static_cast<uint64_t>(i) * 100)
+                      .Insert(items_, {"1", "nut", "0.10"})
+                      .Begin(static_cast<uint64_t>(i) * 100 + 50)
+                      .Insert(items_, {"2", "nut", "0.10"})
+                      .Build();
+    batch.transactions[0].commit_time = noon + i * 10;
+    batch.transactions[1].commit_time = noon + i * 10 + 5;
+    Append(*log, std::make_shared<change::ChangeBatch>(std::move(batch)));
+  }
+  ASSERT_GT(log->stats().segments, 3);
+
+  EXPECT_EQ(log->PositionAt(noon)->commit_end, Lsn{0});
+  EXPECT_EQ(log->PositionAt(noon + 10)->commit_end, Lsn{0});
+  EXPECT_EQ(log->PositionAt(noon + 11)->commit_end, Lsn{100});
+  EXPECT_EQ(log->PositionAt(noon + 200)->commit_end, Lsn{1950});
+  EXPECT_EQ(log->PositionAt(noon + 201)->commit_end, Lsn{2000});
+  EXPECT_EQ(log->PositionAt(noon + 9999)->commit_end, Lsn{4050});
 }
 
 }  // namespace

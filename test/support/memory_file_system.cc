@@ -179,12 +179,11 @@ int64_t MemoryFileSystem::UsedBytes() const {
 Result<std::unique_ptr<WritableFile>> MemoryFileSystem::OpenForWriting(const std::string& path) {
   const std::lock_guard lock(mutex_);
   FRESHET_RETURN_IF_ERROR(Enter(Operation::kWrite, path));
-  auto& node = names_[path];
-  if (node == nullptr) {
+  if (!names_.contains(path)) {
     if (!SpendName()) return Fail(ErrorKind::kIo, "'{}': the process died", path);
-    node = std::make_shared<Node>();
+    names_[path] = std::make_shared<Node>();
   }
-  return std::make_unique<MemoryFile>(*this, node, path);
+  return std::make_unique<MemoryFile>(*this, names_[path], path);
 }
 
 Result<std::unique_ptr<ReadableFile>> MemoryFileSystem::OpenForReading(const std::string& path) {
@@ -319,6 +318,15 @@ void MemoryFileSystem::Crash(uint64_t seed) {
   for (auto& [name, node] : names) TearNode(*node, random);
   names_ = durable_names_ = std::move(names);
   locks_.clear();
+  failures_.clear();
+  dies_after_.reset();
+  dead_ = false;
+}
+
+void MemoryFileSystem::Clear() {
+  const std::lock_guard lock(mutex_);
+  names_.clear();
+  durable_names_.clear();
   failures_.clear();
   dies_after_.reset();
   dead_ = false;

@@ -58,6 +58,9 @@ class MemoryFileSystem final : public FileSystem {
   /// files opened before are no longer to be used.
   void Crash(uint64_t seed);
 
+  /// Forgets all files and faults, for the next round of a test.
+  void Clear();
+
   // ---- damage and inspection --------------------------------------------------------------------
 
   /// The whole content; empty when there is no such file.
