@@ -69,8 +69,8 @@ class Assembler {
   /// The next finished batch; null when there is none.
   std::shared_ptr<const change::ChangeBatch> Take();
 
-  /// Nothing of the stream is held: no open transaction, no change not yet taken. Then, and with
-  /// all batches taken durable, the server's own walEnd may be acknowledged.
+  /// Nothing of the stream is held: no open transaction, no change not yet taken. The server's own
+  /// end of WAL is then a position no change of ours stands before.
   bool idle() const;
 
   /// Between Begin and Commit.
