@@ -35,7 +35,10 @@ struct Command {
 /// Every command there is, in the order of --help.
 std::span<const Command> Commands();
 
+Action AddDemo(CLI::App& app);
 Action AddDocs(CLI::App& app);
+Action AddGenerate(CLI::App& app);
+Action AddVerify(CLI::App& app);
 Action AddVersion(CLI::App& app);
 
 }  // namespace freshet::cli
