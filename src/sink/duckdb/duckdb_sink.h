@@ -1,0 +1,91 @@
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "sink/duckdb/database.h"
+#include "sink/duckdb/options.h"
+#include "sink/duckdb/target_table.h"
+#include "sink/duckdb/upsert_run.h"
+#include "sink/registry.h"
+#include "sink/sink.h"
+
+namespace freshet::sink::duckdb {
+
+/// Writes into tables of one DuckDB file, the embedded warehouse.
+///
+/// One DuckDB transaction is open from the first Prepare() or Write() after a Flush() to that
+/// Flush(), which adds the position and commits: rows, DDL and position are one act. Append mode
+/// hands rows to DuckDB as they come; upsert mode collapses them (UpsertRun) and applies them at
+/// the Flush, or before when `buffer` is full. Neither needs memory for a whole giant transaction:
+/// DuckDB writes full row groups of an open transaction to the file.
+/// Threads: those of Sink.
+class DuckDbSink final : public Sink {
+ public:
+  DuckDbSink(Options options, SinkOptions sink_options, const Clock& clock);
+  ~DuckDbSink() override;
+
+  Result<std::optional<StoredPosition>> Open(std::stop_token stop) override;
+  Status Prepare(const change::TableSchema& schema) override;
+  Status Write(const std::shared_ptr<const change::ChangeBatch>& batch,
+               const StoredPosition& behind) override;
+  Result<StoredPosition> Flush() override;
+  Status Close() override;
+  Description Describe() const override;
+
+ private:
+  /// A version of a source table that was prepared.
+  struct Version {
+    std::shared_ptr<const change::TableSchema> schema;
+    ColumnMapping mapping;
+  };
+  /// One target table.
+  struct Target {
+    TargetTable table;
+    std::map<uint64_t, Version> versions;     ///< by fingerprint
+    bool had_rows = false;                    ///< before this sink wrote a snapshot into it
+    bool deleted = false;                     ///< rows were, in the open transaction
+    std::unique_ptr<TableAppender> appender;  ///< append: for the version `appends`
+    uint64_t appends = 0;
+    std::unique_ptr<UpsertRun> run;                         ///< upsert: not applied yet
+    std::shared_ptr<const change::TableSchema> run_schema;  ///< newest version in `run`
+  };
+
+  Status BeginUnlessBegun();
+  void Drop();
+  Status Evolve(Target& target, const Evolution& evolution);
+  Status RebuildForAlter(Target& target);
+  Status CheckExceptions(const change::TableChanges& changes);
+  Status AppendChanges(Target& target, const Version& version, const change::ChangeBatch& batch,
+                       const change::TableChanges& changes);
+  Status BufferChanges(Target& target, const std::shared_ptr<const change::ChangeBatch>& batch,
+                       const change::TableChanges& changes);
+  Status ApplyRuns();
+  Status StorePosition();
+
+  const Options options_;
+  const SinkOptions sink_options_;
+  const Clock& clock_;
+  std::shared_ptr<Database> database_;
+  std::unique_ptr<Connection> connection_;
+  std::map<change::TableName, Target> targets_;
+  bool in_transaction_ = false;
+  bool at_boundary_ = true;  ///< what was written ends with the end of a transaction
+  bool inside_update_ = false;
+  int64_t buffered_bytes_ = 0;
+  StoredPosition written_;
+  StoredPosition flushed_;
+
+  std::atomic<int64_t> rows_{0};
+  std::atomic<int64_t> exceptions_{0};
+  std::atomic<int64_t> flushes_{0};
+  std::atomic<int64_t> collapsed_rows_{0};
+};
+
+std::unique_ptr<Factory> MakeFactory();
+std::unique_ptr<Factory> MakeFactory(Options options);
+
+}  // namespace freshet::sink::duckdb

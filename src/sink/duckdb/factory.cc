@@ -1,0 +1,37 @@
+#include "sink/duckdb/duckdb_sink.h"
+#include "sink/duckdb/read_back.h"
+
+namespace freshet::sink::duckdb {
+namespace {
+
+class DuckDbFactory final : public Factory {
+ public:
+  explicit DuckDbFactory(Options options) : options_(std::move(options)) {}
+
+  void Bind(config::Binder& binder) override { duckdb::Bind(binder, options_); }
+
+  std::string Reject(const SinkOptions&) const override { return {}; }
+
+  std::unique_ptr<Sink> MakeSink(const SinkOptions& options, const Clock& clock) const override {
+    return std::make_unique<DuckDbSink>(options_, options, clock);
+  }
+
+  Result<std::unique_ptr<ReadBack>> MakeReadBack(const SinkOptions& options) const override {
+    return std::unique_ptr<ReadBack>(std::make_unique<DuckDbReadBack>(options_.path, options.mode));
+  }
+
+  std::string WarehousePath() const override { return options_.path; }
+
+ private:
+  Options options_;
+};
+
+}  // namespace
+
+std::unique_ptr<Factory> MakeFactory() { return std::make_unique<DuckDbFactory>(Options()); }
+
+std::unique_ptr<Factory> MakeFactory(Options options) {
+  return std::make_unique<DuckDbFactory>(std::move(options));
+}
+
+}  // namespace freshet::sink::duckdb

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "config/binder.h"
+
+namespace freshet::sink::duckdb {
+
+/// The `duckdb:` section of a sink.
+struct Options {
+  std::string path;                                    ///< the database file
+  config::ByteSize memory_limit{int64_t{112} << 20};   ///< DuckDB's own; more goes to `<path>.tmp`
+  config::ByteSize buffer{int64_t{32} << 20};          ///< changes held before they are applied
+  config::ByteSize checkpoint_wal{int64_t{64} << 20};  ///< size of the WAL that starts one
+  int64_t threads = 2;
+};
+
+void Bind(config::Binder& binder, Options& options);
+
+}  // namespace freshet::sink::duckdb
