@@ -14,8 +14,9 @@ class ReadPacer {
  public:
   using Nanos = std::chrono::nanoseconds;
 
-  /// Messages that come closer together than this are "fast".
+  /// Messages that come closer together than this, seen over kWindow, are "fast".
   static constexpr Nanos kFastInterval = std::chrono::microseconds(50);
+  static constexpr Nanos kWindow = std::chrono::milliseconds(1);
 
   /// TCP: the best of 0, 50, 100, 200 us on loopback. Unix sockets hold some 280 messages only.
   static constexpr Nanos kTcpPause = std::chrono::microseconds(100);
@@ -30,10 +31,14 @@ class ReadPacer {
   /// The socket was read empty at `now`, `messages` after it last was. Returns how long to pause;
   /// zero: wait until there is something to read.
   Nanos AfterEmptyRead(int64_t messages, Nanos now) {
-    const Nanos elapsed = now - last_empty_;
-    last_empty_ = now;
-    if (messages < 2 || elapsed > messages * kFastInterval) return Nanos(0);
-    return pause_;
+    window_messages_ += messages;
+    const Nanos elapsed = now - window_began_;
+    if (elapsed >= kWindow) {
+      fast_ = elapsed < window_messages_ * kFastInterval;
+      window_began_ = now;
+      window_messages_ = 0;
+    }
+    return fast_ ? pause_ : Nanos(0);
   }
 
   /// Whether to end the batch under construction now that the socket is empty.
@@ -49,7 +54,9 @@ class ReadPacer {
 
  private:
   const Nanos pause_;
-  Nanos last_empty_{};
+  Nanos window_began_{};
+  int64_t window_messages_ = 0;
+  bool fast_ = false;
   Nanos last_cut_{-kCutInterval};
 };
 

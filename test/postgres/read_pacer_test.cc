@@ -10,31 +10,45 @@ using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 using std::chrono::seconds;
 
+/// Feeds a pacer `messages` every `interval` for two windows. Returns the last pause.
+nanoseconds PauseOf(ReadPacer& pacer, int64_t messages, nanoseconds interval) {
+  nanoseconds pause{};
+  nanoseconds now = seconds(1);
+  for (const nanoseconds end = now + 2 * ReadPacer::kWindow + interval; now < end;
+       now += interval) {
+    pause = pacer.AfterEmptyRead(messages, now);
+  }
+  return pause;
+}
+
 TEST(ReadPacerTest, ASlowStreamIsNeverPaused) {
   ReadPacer pacer(false);
-  pacer.AfterEmptyRead(0, seconds(1));
 
-  // One transaction of three messages every 10 ms.
-  EXPECT_EQ(pacer.AfterEmptyRead(3, seconds(1) + milliseconds(10)), nanoseconds(0));
-  EXPECT_EQ(pacer.AfterEmptyRead(3, seconds(1) + milliseconds(20)), nanoseconds(0));
+  EXPECT_EQ(PauseOf(pacer, 3, milliseconds(10)), nanoseconds(0));
 }
 
 TEST(ReadPacerTest, AFastStreamIsLeftToFillTheSocket) {
   ReadPacer tcp(false);
   ReadPacer unix_socket(true);
-  tcp.AfterEmptyRead(0, seconds(1));
-  unix_socket.AfterEmptyRead(0, seconds(1));
 
-  EXPECT_EQ(tcp.AfterEmptyRead(40, seconds(1) + microseconds(200)), ReadPacer::kTcpPause);
-  EXPECT_EQ(unix_socket.AfterEmptyRead(40, seconds(1) + microseconds(200)), ReadPacer::kUnixPause);
+  EXPECT_EQ(PauseOf(tcp, 40, microseconds(200)), ReadPacer::kTcpPause);
+  EXPECT_EQ(PauseOf(unix_socket, 40, microseconds(200)), ReadPacer::kUnixPause);
+}
+
+/// A reader that is woken for every single row is what the pause is there to end.
+TEST(ReadPacerTest, RowsThatComeOneByOneAreAFastStreamToo) {
+  ReadPacer pacer(false);
+
+  EXPECT_GT(PauseOf(pacer, 1, microseconds(10)), nanoseconds(0));
 }
 
 TEST(ReadPacerTest, TheEndOfABurstEndsThePauses) {
   ReadPacer pacer(false);
-  pacer.AfterEmptyRead(0, seconds(1));
-  ASSERT_GT(pacer.AfterEmptyRead(40, seconds(1) + microseconds(200)), nanoseconds(0));
+  ASSERT_GT(PauseOf(pacer, 40, microseconds(200)), nanoseconds(0));
 
-  EXPECT_EQ(pacer.AfterEmptyRead(0, seconds(1) + microseconds(400)), nanoseconds(0));
+  pacer.AfterEmptyRead(0, seconds(2));
+
+  EXPECT_EQ(pacer.AfterEmptyRead(3, seconds(2) + milliseconds(10)), nanoseconds(0));
 }
 
 TEST(ReadPacerTest, AChangeThatComesAloneIsCutAtOnceAndAStreamNowAndThen) {
