@@ -1,9 +1,21 @@
 #include "cli/commands.h"
 
+#include <CLI/CLI.hpp>
+
 namespace freshet::cli {
 
 std::span<const Command> Commands() {
   static constexpr Command kCommands[] = {
+      {"run", "Carry changes from the source to every sink, until told to stop",
+       "freshet run -c shop.yaml\n"
+       "freshet run -c shop.yaml --until-caught-up    # for a scheduler: sync now, then exit",
+       &AddRun},
+      {"check",
+       "Say what is wrong with a configuration, the source and the targets, and what mends it",
+       "freshet check -c shop.yaml", &AddCheck},
+      {"status", "Show how a running pipeline is",
+       "freshet status -c shop.yaml\nfreshet status --url http://127.0.0.1:8080 --output json",
+       &AddStatus},
       {"demo", "Show freshet at work on a private PostgreSQL, kill it, and compare",
        "freshet demo\nfreshet demo up\nfreshet demo down", &AddDemo},
       {"generate", "Write made-up traffic into a database",
@@ -18,6 +30,13 @@ std::span<const Command> Commands() {
        "freshet docs cli > docs/cli.md", &AddDocs, false, true},
   };
   return kCommands;
+}
+
+void AddConfigOption(CLI::App& app, std::string& path) {
+  path = "freshet.yaml";
+  app.add_option("-c,--config", path, "The configuration file")
+      ->option_text("FILE")
+      ->capture_default_str();
 }
 
 }  // namespace freshet::cli

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "base/result.h"
@@ -35,10 +36,16 @@ struct Command {
 /// Every command there is, in the order of --help.
 std::span<const Command> Commands();
 
+Action AddCheck(CLI::App& app);
 Action AddDemo(CLI::App& app);
 Action AddDocs(CLI::App& app);
 Action AddGenerate(CLI::App& app);
+Action AddRun(CLI::App& app);
+Action AddStatus(CLI::App& app);
 Action AddVerify(CLI::App& app);
 Action AddVersion(CLI::App& app);
+
+/// Declares `-c, --config FILE` with the default `freshet.yaml`; the path is written to `path`.
+void AddConfigOption(CLI::App& app, std::string& path);
 
 }  // namespace freshet::cli

@@ -5,6 +5,8 @@
 #include <array>
 #include <string_view>
 
+#include "config/yaml_reader.h"
+
 namespace freshet::pipeline {
 namespace {
 
@@ -13,6 +15,7 @@ using config::Binder;
 constexpr std::array<std::string_view, 2> kModeNames = {"upsert", "append"};
 constexpr std::array<std::string_view, 3> kExceptionNames = {"keep_text", "null", "fail"};
 constexpr std::array<std::string_view, 2> kSchemaChangeNames = {"evolve", "fail"};
+constexpr std::array<std::string_view, 3> kQueryNames = {"local", "always", "never"};
 constexpr std::array<std::string_view, 4> kLevelNames = {"debug", "info", "warning", "error"};
 constexpr std::array<std::string_view, 2> kFormatNames = {"text", "json"};
 
@@ -100,7 +103,11 @@ void Bind(Binder& binder, Options& options) {
   binder.Section({"http", "Health, status, metrics and queries over HTTP."}, [&](Binder& http) {
     http.Value({"listen", "Address and port, as 127.0.0.1:8080. Left out: no HTTP."},
                options.http.listen);
-    http.Value({"query", "Serve SQL on the warehouse under /query."}, options.http.query);
+    BindEnum(http,
+             {"query",
+              "Who may read rows of the targets (/query, and /scan for `freshet verify`): local "
+              "serves them where `listen` is a loopback address, always to whoever reaches it."},
+             kQueryNames, options.http.query);
   });
   binder.Section({"logging", "Messages of the process, on standard error."}, [&](Binder& section) {
     BindEnum(section, {"level", "Least level that is written."}, kLevelNames,
@@ -108,6 +115,26 @@ void Bind(Binder& binder, Options& options) {
     BindEnum(section, {"format", "text for people, json for machines."}, kFormatNames,
              options.logging.format);
   });
+}
+
+Result<Options> ReadOptions(const std::string& path) {
+  Options options;
+  FRESHET_RETURN_IF_ERROR(
+      config::ReadYamlFile(path, [&](Binder& binder) { Bind(binder, options); }));
+  return options;
+}
+
+Result<std::string> FindWarehouse(const Options& options, std::string_view name) {
+  for (const SinkSpec& sink : options.sinks) {
+    if (!name.empty() && sink.options.name != name) continue;
+    const std::string path = sink.factory->WarehousePath();
+    if (!path.empty()) return path;
+  }
+  if (name.empty()) {
+    return Fail(ErrorKind::kNotFound,
+                "no sink of this pipeline can be queried; add one of kind duckdb");
+  }
+  return Fail(ErrorKind::kNotFound, "there is no sink '{}' that can be queried", name);
 }
 
 }  // namespace freshet::pipeline

@@ -1,10 +1,13 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/logging.h"
+#include "base/result.h"
 #include "config/binder.h"
 #include "log/options.h"
 #include "postgres/options.h"
@@ -20,10 +23,17 @@ struct SinkSpec {
   sink::FlushPolicy flush;
 };
 
+/// Who may read the targets' rows over HTTP (/query, /scan).
+enum class QueryAccess : uint8_t {
+  kLocal,   ///< this machine: served when `listen` is a loopback address
+  kAlways,  ///< whoever can reach the address
+  kNever,
+};
+
 /// The `http:` section.
 struct HttpOptions {
   std::string listen;  ///< "127.0.0.1:8080"; empty: no HTTP
-  bool query = true;   ///< serve /query
+  QueryAccess query = QueryAccess::kLocal;
 };
 
 /// The `logging:` section: process messages, not the log.
@@ -43,5 +53,12 @@ struct Options {
 
 /// Visits every key of a configuration file.
 void Bind(config::Binder& binder, Options& options);
+
+/// Reads a configuration file. Errors: kConfig, with every error found, one a line.
+Result<Options> ReadOptions(const std::string& path);
+
+/// The DuckDB file that `query` reads: of the sink `name`, or of the first that has one when `name`
+/// is empty. Errors: kNotFound.
+Result<std::string> FindWarehouse(const Options& options, std::string_view name);
 
 }  // namespace freshet::pipeline

@@ -1,4 +1,5 @@
 #include "sink/files/files_sink.h"
+#include "sink/files/storage.h"
 
 namespace freshet::sink::files {
 namespace {
@@ -26,6 +27,12 @@ class FilesFactory final : public Factory {
 
   Result<std::unique_ptr<ReadBack>> MakeReadBack(const SinkOptions&) const override {
     return std::unique_ptr<ReadBack>();
+  }
+
+  Status CheckTarget() const override {
+    FRESHET_TRY(const auto storage, OpenStorage(options_, StorageUse::kWrite));
+    FRESHET_TRY([[maybe_unused]] const auto names, storage->List(""));
+    return {};
   }
 
  private:

@@ -1,0 +1,147 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "base/file_system.h"
+#include "cli/commands.h"
+#include "cli/table.h"
+#include "config/documenter.h"
+#include "pipeline/options.h"
+#include "postgres/preflight.h"
+
+namespace freshet::cli {
+namespace {
+
+using postgres::Check;
+using postgres::CheckResult;
+
+Check Failed(std::string name, const Error& error, std::string repair = {}) {
+  return {.name = std::move(name),
+          .result = CheckResult::kFail,
+          .what = error.message,
+          .repair = std::move(repair),
+          .kind = error.kind};
+}
+
+/// The log's folder can be made and written, and its disk holds the budget.
+std::vector<Check> CheckLog(const log::Options& options, FileSystem& fs) {
+  if (const Status made = fs.MakeFolder(options.path); !made.has_value()) {
+    return {Failed("log folder", made.error(), "give log.path a folder that freshet may write")};
+  }
+  const std::string probe = options.path + "/.freshet-check";
+  if (const auto file = fs.OpenForWriting(probe); !file.has_value()) {
+    return {Failed("log folder", file.error(), "give log.path a folder that freshet may write")};
+  }
+  if (const Status removed = fs.Remove(probe); !removed.has_value()) {
+    return {Failed("log folder", removed.error())};
+  }
+  std::vector<Check> checks{{.name = "log folder",
+                             .what = fmt::format("'{}' can be written", options.path),
+                             .repair = {}}};
+  const auto free = fs.FreeBytes(options.path);
+  if (!free.has_value()) {
+    checks.push_back(Failed("log disk", free.error()));
+    return checks;
+  }
+  Check disk{.name = "log disk",
+             .what = fmt::format("{} free, log.budget is {}", HumanBytes(*free),
+                                 config::FormatByteSize(options.budget)),
+             .repair = {}};
+  if (*free < options.budget.bytes) {
+    disk.result = CheckResult::kWarn;
+    disk.repair = "make room, or lower log.budget so that the log pauses before the disk is full";
+  }
+  checks.push_back(std::move(disk));
+  return checks;
+}
+
+std::vector<Check> CheckSinks(const std::vector<pipeline::SinkSpec>& sinks) {
+  std::vector<Check> checks;
+  for (const pipeline::SinkSpec& sink : sinks) {
+    const std::string name = "sink " + sink.options.name;
+    if (const Status tried = sink.factory->CheckTarget(); !tried.has_value()) {
+      checks.push_back(Failed(name, tried.error()));
+    } else {
+      checks.push_back({.name = name,
+                        .what = fmt::format("the {} target can be reached", sink.kind),
+                        .repair = {}});
+    }
+  }
+  return checks;
+}
+
+std::string Colored(const Style& style, CheckResult result) {
+  const std::string name(postgres::CheckResultName(result));
+  switch (result) {
+    case CheckResult::kOk:
+      return style.Green(name);
+    case CheckResult::kWarn:
+      return style.Yellow(name);
+    case CheckResult::kFail:
+      return style.Red(name);
+  }
+  return name;
+}
+
+void PrintText(const Context& context, const std::vector<Check>& checks) {
+  size_t warnings = 0;
+  size_t failures = 0;
+  Table table({{""}, {"check"}, {"found"}});
+  for (const Check& check : checks) {
+    table.Add({Colored(context.style, check.result), check.name, check.what});
+    warnings += check.result == CheckResult::kWarn ? 1 : 0;
+    failures += check.result == CheckResult::kFail ? 1 : 0;
+  }
+  context.out << table.Render(context.style);
+  if (warnings + failures > 0) context.out << "\nTo repair:\n";
+  for (const Check& check : checks) {
+    if (check.result == CheckResult::kOk || check.repair.empty()) continue;
+    context.out << fmt::format("  {}\n    {}\n", context.style.Bold(check.name), check.repair);
+  }
+  context.out << fmt::format("\n{} checks, {} warnings, {} failed\n", checks.size(), warnings,
+                             failures);
+}
+
+void PrintJson(const Context& context, const std::vector<Check>& checks, bool passed) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const Check& check : checks) {
+    nlohmann::ordered_json one{{"name", check.name},
+                               {"result", postgres::CheckResultName(check.result)},
+                               {"found", check.what},
+                               {"repair", check.repair}};
+    if (check.result == CheckResult::kFail) one["kind"] = ErrorKindName(check.kind);
+    list.push_back(std::move(one));
+  }
+  const nlohmann::ordered_json out{{"passed", passed}, {"checks", std::move(list)}};
+  context.out << out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
+}
+
+Result<ExitCode> RunChecks(const std::string& config, const Context& context) {
+  FRESHET_TRY(const pipeline::Options options, pipeline::ReadOptions(config));
+  std::vector<Check> checks{{.name = "configuration", .what = config + " is valid", .repair = {}}};
+  FRESHET_TRY(const std::vector<Check> source, postgres::RunPreflight(options.source));
+  for (const std::vector<Check>& part :
+       {source, CheckLog(options.log, LocalFileSystem()), CheckSinks(options.sinks)}) {
+    checks.insert(checks.end(), part.begin(), part.end());
+  }
+  const auto failure = postgres::FirstFailure(checks);
+  if (context.output == Output::kJson) {
+    PrintJson(context, checks, !failure.has_value());
+  } else {
+    PrintText(context, checks);
+  }
+  return failure.has_value() ? ExitCodeOf(failure->kind) : ExitCode::kOk;
+}
+
+}  // namespace
+
+Action AddCheck(CLI::App& app) {
+  const auto config = std::make_shared<std::string>();
+  AddConfigOption(app, *config);
+  return [config](const Context& context) { return RunChecks(*config, context); };
+}
+
+}  // namespace freshet::cli

@@ -1,0 +1,206 @@
+#include "cli/status.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "cli/remote.h"
+#include "cli/table.h"
+#include "pipeline/options.h"
+
+namespace freshet::cli {
+namespace {
+
+using nlohmann::json;
+
+struct StatusFlags {
+  std::string config;
+  std::string url;
+};
+
+/// Members of /status's JSON; int64 travels as text. What is not there reads as empty or 0, so that
+/// a pipeline of another version can still be shown.
+std::string Text(const json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+int64_t Int(const json& object, const char* name) {
+  const std::string text = Text(object, name);
+  int64_t value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+const json& Inner(const json& object, const char* name) {
+  static const json kEmpty = json::object();
+  const auto found = object.find(name);
+  return found != object.end() && found->is_object() ? *found : kEmpty;
+}
+
+std::string Health(const Style& style, const json& part) {
+  const std::string health = Text(Inner(part, "health"), "health");
+  if (health == "ok") return style.Green(health);
+  return health == "degraded" ? style.Yellow(health) : style.Red(health);
+}
+
+/// "2026-11-21T11:51:28.123456Z" -> "2026-11-21 11:51:28 UTC".
+std::string Time(const std::string& iso) {
+  return iso.size() < 19 ? "-" : fmt::format("{} {} UTC", iso.substr(0, 10), iso.substr(11, 8));
+}
+
+std::string Quantile(const json& latency, const char* name) {
+  return Int(latency, "count") == 0 ? "-" : HumanDuration(Int(latency, name));
+}
+
+std::string Line(std::string_view name, std::string_view text) {
+  return fmt::format("  {:<15}{}\n", name, text);
+}
+
+void ShowSource(const json& status, const Style& style, std::string& out) {
+  const json& source = Inner(status, "source");
+  const json& slot = Inner(status, "slot");
+  out += fmt::format("\n{}  {}\n", style.Bold("source"), Health(style, source));
+  const std::string why = Text(source, "state_reason");
+  out += Line("state", fmt::format("{} since {}{}{}", Text(source, "state"),
+                                   Time(Text(source, "since")), why.empty() ? "" : ": ", why));
+  const std::string database = Text(Inner(source, "identity"), "database");
+  if (!database.empty()) {
+    const std::string retained =
+        slot.contains("retained_bytes") && slot["retained_bytes"].is_string()
+            ? ", holds back " + HumanBytes(Int(slot, "retained_bytes"))
+            : "";
+    out += Line("database", database);
+    out +=
+        Line("slot", fmt::format("{} ({}{})", Text(slot, "name"), Text(slot, "state"), retained));
+  }
+  out += Line("received", fmt::format("{}, acknowledged {}", Text(source, "received_lsn"),
+                                      Text(source, "acknowledged_lsn")));
+  out += Line("rows", fmt::format("{} in {} transactions", Grouped(Int(source, "rows_total")),
+                                  Grouped(Int(source, "transactions_total"))));
+  out += Line("newest commit", Time(Text(source, "last_commit_time")));
+}
+
+void ShowSnapshot(const json& status, const Style& style, std::string& out) {
+  const auto found = status.find("snapshot");
+  if (found == status.end() || !found->is_array() || found->empty()) return;
+  Table table(
+      {{"table"}, {"state"}, {"rows", Table::Align::kRight}, {"size", Table::Align::kRight}});
+  size_t copying = 0;
+  for (const json& one : *found) {
+    copying += Text(one, "state") == "done" ? 0 : 1;
+    table.Add({Text(one, "table"), Text(one, "state"), Grouped(Int(one, "rows_copied")),
+               HumanBytes(Int(one, "bytes_copied"))});
+  }
+  if (copying == 0) return;
+  out +=
+      fmt::format("\n{}  {} of {} tables to do\n", style.Bold("snapshot"), copying, found->size());
+  out += table.Render(style, 2);
+}
+
+void ShowLog(const json& status, const Style& style, std::string& out) {
+  const json& log = Inner(status, "log");
+  const json& latency = Inner(Inner(status, "latency"), "commit_to_log");
+  out += fmt::format("\n{}  {}\n", style.Bold("log"), Health(style, log));
+  out += Line("durable", Text(log, "durable_position"));
+  out += Line("size", fmt::format("{} of {}, {} segments", HumanBytes(Int(log, "size_bytes")),
+                                  HumanBytes(Int(log, "budget_bytes")), Int(log, "segments")));
+  out += Line("commit to log",
+              fmt::format("p50 {}, p95 {}, p99 {}", Quantile(latency, "p50_micros"),
+                          Quantile(latency, "p95_micros"), Quantile(latency, "p99_micros")));
+}
+
+void ShowSinks(const json& status, const Style& style, std::string& out) {
+  using Align = Table::Align;
+  const auto sinks = status.find("sinks");
+  if (sinks == status.end() || !sinks->is_array()) return;
+  Table table({{"name"},
+               {"kind"},
+               {"mode"},
+               {"state"},
+               {"health"},
+               {"rows", Align::kRight},
+               {"lag", Align::kRight},
+               {"p50", Align::kRight},
+               {"p95", Align::kRight},
+               {"p99", Align::kRight}});
+  for (const json& sink : *sinks) {
+    const json& latency = Inner(Inner(sink, "latency"), "commit_to_durable");
+    table.Add({Text(sink, "name"), Text(sink, "kind"), Text(sink, "mode"), Text(sink, "state"),
+               Health(style, sink), Grouped(Int(sink, "rows_total")),
+               Int(sink, "lag_micros") == 0 ? "-" : HumanDuration(Int(sink, "lag_micros")),
+               Quantile(latency, "p50_micros"), Quantile(latency, "p95_micros"),
+               Quantile(latency, "p99_micros")});
+  }
+  out += fmt::format("\n{}  {}\n", style.Bold("sinks"),
+                     style.Dim("(p50, p95, p99: commit to durable in the target)"));
+  out += table.Render(style, 2);
+}
+
+/// Why a part is not ok, a line each.
+void ShowReasons(const json& status, const Style& style, std::string& out) {
+  std::string reasons;
+  const auto add = [&](const std::string& part, const json& of) {
+    const json& health = Inner(of, "health");
+    if (Text(health, "health") == "ok" || Text(health, "reason").empty()) return;
+    reasons += fmt::format("  {}: {} (since {})\n", part, Text(health, "reason"),
+                           Time(Text(health, "since")));
+  };
+  add("source", Inner(status, "source"));
+  add("log", Inner(status, "log"));
+  const auto sinks = status.find("sinks");
+  if (sinks != status.end() && sinks->is_array()) {
+    for (const json& sink : *sinks) add("sink " + Text(sink, "name"), sink);
+  }
+  if (!reasons.empty()) out += fmt::format("\n{}\n{}", style.Bold("attention"), reasons);
+}
+
+Result<ExitCode> ShowStatus(const StatusFlags& flags, const Context& context) {
+  std::string url = flags.url;
+  if (url.empty()) {
+    FRESHET_TRY(const pipeline::Options options, pipeline::ReadOptions(flags.config));
+    FRESHET_TRY(url, UrlOf(options.http.listen));
+  }
+  while (url.ends_with('/')) url.pop_back();
+  FRESHET_TRY(const Answer answer, Ask(url + "/status"));
+  if (answer.status != 200) return Fail(ErrorOf(answer));
+  const json status = json::parse(answer.body, nullptr, /*allow_exceptions=*/false);
+  if (!status.is_object()) {
+    return Fail(ErrorKind::kMalformed, "{} did not answer with a pipeline's status", url);
+  }
+  if (context.output == Output::kJson) {
+    context.out << answer.body;
+  } else {
+    context.out << RenderStatus(answer.body, context.style);
+  }
+  return Text(Inner(status, "health"), "health") == "failing" ? ExitCode::kNegative : ExitCode::kOk;
+}
+
+}  // namespace
+
+std::string RenderStatus(const std::string& status_json, const Style& style) {
+  const json status = json::parse(status_json, nullptr, /*allow_exceptions=*/false);
+  std::string out =
+      fmt::format("{}  {}, running since {}\n", style.Bold("freshet " + Text(status, "version")),
+                  Health(style, status), Time(Text(status, "started")));
+  ShowSource(status, style, out);
+  ShowSnapshot(status, style, out);
+  ShowLog(status, style, out);
+  ShowSinks(status, style, out);
+  ShowReasons(status, style, out);
+  return out;
+}
+
+Action AddStatus(CLI::App& app) {
+  const auto flags = std::make_shared<StatusFlags>();
+  AddConfigOption(app, flags->config);
+  app.add_option("--url", flags->url, "Ask this address instead of the configuration's http.listen")
+      ->option_text("URL");
+  return [flags](const Context& context) { return ShowStatus(*flags, context); };
+}
+
+}  // namespace freshet::cli
