@@ -28,7 +28,7 @@ constexpr size_t kMaxMessageBytes = size_t{1} << 30;
 constexpr int64_t kMaxBatchBytes = int64_t{512} << 20;
 
 /// The server announces each table once a session, so none can be forgotten.
-constexpr size_t kMaxTables = 200'000;
+constexpr size_t kMaxTables = 100'000;
 
 }  // namespace
 

@@ -653,6 +653,31 @@ TEST_F(AssemblerTest, WhatWasNotAskedForIsUnsupported) {
   }
 }
 
+TEST_F(AssemblerTest, MoreTablesThanTheLimitAreRefused) {
+  constexpr uint32_t kLimit = 100'000;
+  Start();
+  auto relation = Items();
+  relation.columns.clear();
+  for (relation.id.value = 1; relation.id.value <= kLimit; ++relation.id.value) {
+    ASSERT_TRUE(assembler_->Add(RelationBytes(relation)).has_value());
+  }
+
+  const Status added = assembler_->Add(RelationBytes(relation));
+
+  ASSERT_FALSE(added.has_value());
+  EXPECT_EQ(added.error().kind, ErrorKind::kUnsupported);
+}
+
+TEST_F(AssemblerTest, MessageBeyondOneGibibyteIsRefusedUnread) {
+  Start();
+  const std::byte first{'I'};
+
+  const Status added = assembler_->Add(std::span(&first, (size_t{1} << 30) + 1));
+
+  ASSERT_FALSE(added.has_value());
+  EXPECT_EQ(added.error().kind, ErrorKind::kUnsupported);
+}
+
 TEST_F(AssemblerTest, ValueThatIsNoValueNamesTableAndColumnOnly) {
   ASSERT_TRUE(
       Feed(Whole(100, {RelationBytes(Items()), InsertBytes(kItems, {"secret", "a"})})).has_value());

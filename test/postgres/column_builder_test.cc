@@ -208,6 +208,20 @@ TEST(ColumnBuilderTest, TextThatIsNotUtf8IsRefused) {
               ElementsAre("é", "😀", ""));
 }
 
+TEST(ColumnBuilderTest, MoreTextThanOffsetsCanCountIsRefused) {
+  const std::string mebibyte(size_t{1} << 20, 'x');
+  const std::vector<Cell> cells(2048, {.offset = 0, .size = 1 << 20});
+  const auto builder = ColumnBuilder::Create({.kind = LogicalKind::kText});
+  std::vector<ValueException> exceptions;
+
+  const Status status = builder->Append(
+      {.base = mebibyte.data(), .first = cells.data(), .stride = 1, .count = std::ssize(cells)},
+      exceptions);
+
+  ASSERT_FALSE(status.has_value());
+  EXPECT_EQ(status.error().kind, ErrorKind::kUnsupported);
+}
+
 TEST(ListColumnTest, ListsOfEveryLength) {
   const LogicalType type{.kind = LogicalKind::kList, .element = LogicalKind::kInt32};
   const auto builder = ColumnBuilder::Create(type);
