@@ -150,18 +150,18 @@ class ColumnBase : public ColumnBuilder {
  protected:
   const LogicalType& type() const { return type_; }
 
-  /// Marks the row at length_, about to be appended, as null. `cell` says why; a value that is
-  /// there is an exception.
-  Status NoteNull(const Cell& cell, const char* base, std::vector<ValueException>& exceptions) {
+  /// Marks `row` as null. `cell` says why; a value that is there is an exception.
+  Status NoteNull(int64_t row, const Cell& cell, const char* base,
+                  std::vector<ValueException>& exceptions) {
     if (cell.size >= 0) {
       exceptions.push_back(
-          {.row = length_,
+          {.row = row,
            .column = 0,
            .text = std::string(base + cell.offset, static_cast<size_t>(cell.size))});
     } else if (cell.size == Cell::kUnchanged) {
-      unchanged_.push_back(length_);
+      unchanged_.push_back(row);
     }
-    return validity_.SetNull(length_);
+    return validity_.SetNull(row);
   }
 
   void TruncateBase(int64_t length) {
@@ -201,19 +201,20 @@ class FixedColumn : public ColumnBase {
   Status Append(const CellColumn& cells, std::vector<ValueException>& exceptions) override {
     constexpr int64_t kValueBytes = sizeof(Value);
     FRESHET_RETURN_IF_ERROR(values_.Reserve(length_ * kValueBytes, cells.count * kValueBytes));
-    Value* const out = values_.template as<Value>();
-    for (int64_t i = 0; i < cells.count; ++i, ++length_) {
+    Value* const out = values_.template as<Value>() + length_;
+    for (int64_t i = 0; i < cells.count; ++i) {
       const Cell& cell = cells[i];
       if (cell.size >= 0) [[likely]] {
         const ValueOutcome outcome =
-            reader_(cells.base + cell.offset, static_cast<size_t>(cell.size), out[length_]);
+            reader_(cells.base + cell.offset, static_cast<size_t>(cell.size), out[i]);
         if (outcome == ValueOutcome::kValue) [[likely]]
           continue;
         if (outcome == ValueOutcome::kMalformed) return Malformed(type());
       }
-      out[length_] = Value{};
-      FRESHET_RETURN_IF_ERROR(NoteNull(cell, cells.base, exceptions));
+      out[i] = Value{};
+      FRESHET_RETURN_IF_ERROR(NoteNull(length_ + i, cell, cells.base, exceptions));
     }
+    length_ += cells.count;
     return {};
   }
 
@@ -276,7 +277,7 @@ class VariableColumn final : public ColumnBase {
       const Cell& cell = cells[i];
       offsets[length_] = static_cast<int32_t>(used);
       if (cell.size < 0) [[unlikely]] {
-        FRESHET_RETURN_IF_ERROR(NoteNull(cell, cells.base, exceptions));
+        FRESHET_RETURN_IF_ERROR(NoteNull(length_, cell, cells.base, exceptions));
         continue;
       }
       const char* text = cells.base + cell.offset;
@@ -358,7 +359,7 @@ class ListColumn final : public ColumnBase {
       }
       if (outcome == ValueOutcome::kValue) continue;
       if (outcome == ValueOutcome::kMalformed) return Malformed(type());
-      FRESHET_RETURN_IF_ERROR(NoteNull(cell, cells.base, exceptions));
+      FRESHET_RETURN_IF_ERROR(NoteNull(length_, cell, cells.base, exceptions));
     }
     return {};
   }

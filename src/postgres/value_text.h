@@ -54,19 +54,31 @@ inline bool ReadTwoDigits(const char* text, int& value) {
   return ok;
 }
 
-/// Reads `size` digits, at most 19, so that nothing overflows. Eight at a time: neighbours are
-/// combined to pairs, pairs to fours, fours to eight, each by one multiplication.
+/// Of eight characters, XORed with '0', the high bit of each that is no digit. Exact up to the
+/// first such character, which is all anybody asks.
+inline uint64_t NoDigits(uint64_t chunk) {
+  return ((chunk + 0x7676'7676'7676'7676) | chunk) & 0x8080'8080'8080'8080;
+}
+
+/// The number that eight digits (characters XORed with '0') spell: neighbours are combined to
+/// pairs, pairs to fours, fours to eight, each by one multiplication.
+inline uint64_t EightDigits(uint64_t chunk) {
+  chunk = chunk * 10 + (chunk >> 8);
+  return (((chunk & 0x0000'00FF'0000'00FF) * 0x000F'4240'0000'0064 +
+           ((chunk >> 16) & 0x0000'00FF'0000'00FF) * 0x0000'2710'0000'0001) >>
+          32) &
+         0xFFFF'FFFF;
+}
+
+inline constexpr uint64_t kEightZeros = 0x3030'3030'3030'3030;
+
+/// Reads `size` digits, at most 19, so that nothing overflows.
 inline bool ReadDigits(const char* text, size_t size, uint64_t& value) {
   uint64_t out = 0;
   for (; size >= 8; size -= 8, text += 8) {
-    uint64_t chunk = Load8(text) ^ 0x3030'3030'3030'3030;
-    const uint64_t above_nine = (chunk + 0x7676'7676'7676'7676) | chunk;
-    if ((above_nine & 0x8080'8080'8080'8080) != 0) return false;
-    chunk = chunk * 10 + (chunk >> 8);
-    chunk = ((chunk & 0x0000'00FF'0000'00FF) * 0x000F'4240'0000'0064 +
-             ((chunk >> 16) & 0x0000'00FF'0000'00FF) * 0x0000'2710'0000'0001) >>
-            32;
-    out = out * 100'000'000 + (chunk & 0xFFFF'FFFF);
+    const uint64_t chunk = Load8(text) ^ kEightZeros;
+    if (NoDigits(chunk) != 0) return false;
+    out = out * 100'000'000 + EightDigits(chunk);
   }
   for (; size > 0; --size, ++text) {
     unsigned digit = 0;
@@ -169,18 +181,7 @@ class CalendarReader {
     const auto second = static_cast<int64_t>((pairs >> 48) & 0xFF);
     at_ += 8;
     int64_t fraction = 0;
-    if (at_ != end_ && *at_ == '.') {
-      ++at_;
-      int64_t weight = kMicrosPerSecond;
-      unsigned digit = 0;
-      while (at_ != end_ && weight > 1 && ReadDigit(*at_, digit)) {
-        fraction = fraction * 10 + digit;
-        weight /= 10;
-        ++at_;
-      }
-      if (weight == kMicrosPerSecond) return false;
-      fraction *= weight;
-    }
+    if (Skip('.') && !ReadFraction(fraction)) return false;
     micros = ((hour * 60 + minute) * 60 + second) * kMicrosPerSecond + fraction;
     return minute < 60 && second < 60 && micros <= kMicrosPerDay;
   }
@@ -208,6 +209,27 @@ class CalendarReader {
     if (end_ - at_ < 2 || !ReadTwoDigits(at_, value)) return false;
     at_ += 2;
     return true;
+  }
+
+  /// One to six digits after the point, as microseconds.
+  bool ReadFraction(int64_t& micros) {
+    constexpr int kMaxDigits = 6;
+    if (end_ - at_ >= 8) {
+      uint64_t chunk = Load8(at_) ^ kEightZeros;
+      const int digits = std::countr_zero(NoDigits(chunk)) / 8;
+      if (digits == 0 || digits > kMaxDigits) return false;
+      chunk &= (uint64_t{1} << (8 * digits)) - 1;  // what follows counts as zeros
+      micros = static_cast<int64_t>(EightDigits(chunk) / 100);
+      at_ += digits;
+      return true;
+    }
+    int digits = 0;
+    unsigned digit = 0;
+    for (; digits < kMaxDigits && at_ != end_ && ReadDigit(*at_, digit); ++digits, ++at_) {
+      micros = micros * 10 + digit;
+    }
+    for (int i = digits; i < kMaxDigits; ++i) micros *= 10;
+    return digits > 0;
   }
 
   bool ReadLongYear(int64_t& year) {
