@@ -186,20 +186,20 @@ Database::~Database() { duckdb_close(&handle_); }
 
 Result<std::shared_ptr<Database>> Database::Open(const std::string& path, Access access) {
   if (access == Access::kReadWrite) FRESHET_RETURN_IF_ERROR(MakeFolderFor(path));
-  auto handle = OpenInstance(path, access == Access::kRead);
-  if (!handle.has_value() && access == Access::kRead &&
+  auto handle = OpenInstance(path, access != Access::kReadWrite);
+  if (!handle.has_value() && access != Access::kReadWrite &&
       handle.error().message.find("different configuration") != std::string::npos) {
     handle = OpenInstance(path, false);  // this process writes it: share that instance
   }
   if (!handle.has_value()) return Fail(std::move(handle).error());
   auto database = std::shared_ptr<Database>(new Database(*handle, path));
-  // Nothing but the file itself and its spill folder is ever touched: no query may read or write
-  // other files, no extension is fetched from the network.
+  // No SQL may touch anything but the file and its spill folder, nor fetch an extension from the
+  // network, unless the user's own program asks. DuckDB does not let anyone take that back.
   FRESHET_TRY(const auto connection, database->Connect());
   FRESHET_RETURN_IF_ERROR(connection->Execute("SET GLOBAL autoinstall_known_extensions = false"));
   FRESHET_TRY(const auto open_access,
               connection->QueryText("SELECT current_setting('enable_external_access')::VARCHAR"));
-  if (open_access.at(0).at(0) == "true") {
+  if (open_access.at(0).at(0) == "true" && access != Access::kReadWithFiles) {
     FRESHET_RETURN_IF_ERROR(connection->Execute(
         fmt::format("SET GLOBAL temp_directory = {}", QuoteText(path + ".tmp"))));
     FRESHET_RETURN_IF_ERROR(connection->Execute("SET GLOBAL enable_external_access = false"));

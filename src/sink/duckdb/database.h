@@ -16,8 +16,9 @@ namespace freshet::sink::duckdb {
 
 /// How a file is opened.
 enum class Access : uint8_t {
-  kReadWrite,  ///< makes file and folder when absent; no other process may have it open
-  kRead,       ///< a file this process writes is shared, any other is opened read-only
+  kReadWrite,      ///< makes file and folder when absent; no other process may have it open
+  kRead,           ///< a file this process writes is shared, any other is opened read-only
+  kReadWithFiles,  ///< the same, and SQL may read other files of this machine
 };
 
 /// One connection: its own transaction, used by one thread at a time.
