@@ -54,6 +54,7 @@ std::vector<std::string> EventsOf(const ChangeBatch& batch) {
 }
 
 Status MemoryOutput::SourceKnown(const change::SourceIdentity& source) {
+  if (on_source_) on_source_(source);
   const std::lock_guard lock(mutex_);
   source_ = source;
   return {};

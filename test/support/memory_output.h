@@ -23,6 +23,11 @@ class MemoryOutput final : public postgres::CaptureOutput {
                      std::chrono::nanoseconds timeout) override;
   change::Position Durable() const override;
 
+  /// Called with each source made known, on the capture's thread. Set before it runs.
+  void OnSource(std::function<void(const change::SourceIdentity&)> on_source) {
+    on_source_ = std::move(on_source);
+  }
+
   /// False: Offer() takes nothing.
   void SetRoom(bool room);
 
@@ -64,6 +69,7 @@ class MemoryOutput final : public postgres::CaptureOutput {
  private:
   void Rebuild();
 
+  std::function<void(const change::SourceIdentity&)> on_source_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<std::shared_ptr<const change::ChangeBatch>> batches_;

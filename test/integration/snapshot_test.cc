@@ -1,0 +1,178 @@
+#include "postgres/snapshot.h"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <set>
+
+#include "support/memory_output.h"
+#include "support/shared_postgres.h"
+
+/// The rows that are there before the stream.
+namespace freshet::postgres {
+namespace {
+
+using change::Lsn;
+using test::PostgresServer;
+using test::RunningCapture;
+using ::testing::HasSubstr;
+
+class SnapshotTest : public test::SharedPostgresTest {
+ protected:
+  void SetUp() override {
+    SharedPostgresTest::SetUp();
+    options_.url = url();
+    options_.slot = name_;
+    options_.tables = {"public.*"};
+  }
+
+  Options options_;
+  test::MemoryOutput output_;
+};
+
+TEST_P(SnapshotTest, ALargeTableIsDividedAmongWorkersAndComesOnce) {
+  // One row a block: much heap for few bytes.
+  constexpr int kRows = 3 * SnapshotReader::kBlocksPerRange;
+  options_.snapshot_workers = 3;
+  options_.snapshot = SnapshotMode::kOnly;
+  Run("CREATE TABLE public.t (id int, v text) WITH (fillfactor = 10, autovacuum_enabled = false);"
+      "ALTER TABLE public.t ALTER v SET STORAGE PLAIN;"
+      "INSERT INTO public.t SELECT g, repeat('x', 700) FROM generate_series(1, " +
+      std::to_string(kRows) + ") g; CREATE TABLE public.small AS SELECT 1 AS a");
+  RunningCapture capture(options_, output_);
+  const auto end = capture.WaitEnd();
+
+  ASSERT_TRUE(end.has_value() && end->has_value()) << capture.status().reason;
+  std::vector<std::string> events = output_.Events();
+  EXPECT_EQ(events.size(), static_cast<size_t>(kRows + 1));
+  std::sort(events.begin(), events.end());
+  EXPECT_EQ(std::adjacent_find(events.begin(), events.end()), events.end());
+  const auto tables = capture.status().snapshot;
+  ASSERT_EQ(tables.size(), 2u);
+  for (const SnapshotTable& table : tables) EXPECT_TRUE(table.done);
+  EXPECT_EQ(tables[1].rows_copied, kRows);
+  EXPECT_GE(tables[1].bytes_estimated, int64_t{kRows} * 8192);
+  EXPECT_GT(tables[1].bytes_copied, int64_t{kRows} * 700);
+}
+
+TEST_P(SnapshotTest, ItIsOneTransactionInPartsWithOrdinalsThatNeverRepeat) {
+  options_.batch_rows = 100;
+  options_.snapshot = SnapshotMode::kOnly;
+  Run("CREATE TABLE public.a AS SELECT generate_series(1, 1000) AS id;"
+      "CREATE TABLE public.b AS SELECT generate_series(1, 1000) AS id");
+  RunningCapture capture(options_, output_);
+  const auto end = capture.WaitEnd();
+  ASSERT_TRUE(end.has_value() && end->has_value()) << capture.status().reason;
+
+  std::set<int64_t> ordinals;
+  for (const auto& batch : output_.batches()) {
+    ASSERT_EQ(batch->transactions.size(), 1u);
+    EXPECT_EQ(batch->transactions[0].kind, change::TransactionKind::kSnapshot);
+    EXPECT_EQ(batch->transactions[0].commit_lsn, output_.source()->consistent_point);
+    for (const auto& table : batch->tables) {
+      ordinals.insert(table.ordinals.begin(), table.ordinals.end());
+    }
+  }
+  EXPECT_EQ(ordinals.size(), 2000u);
+  EXPECT_EQ(*ordinals.rbegin(), 1999);
+  EXPECT_TRUE(output_.batches().front()->transactions[0].begins);
+  EXPECT_TRUE(output_.batches().back()->transactions[0].ends);
+  EXPECT_GE(output_.batches().size(), 20u);
+}
+
+/// A rewritten table looks empty to a snapshot taken before.
+TEST_P(SnapshotTest, ATableRewrittenWhileItBeginsIsNotTakenForEmpty) {
+  Run("CREATE TABLE public.t (id int PRIMARY KEY); INSERT INTO public.t VALUES (1), (2)");
+  bool rewritten = false;
+  output_.OnSource([&](const change::SourceIdentity& source) {
+    if (source.consistent_point == Lsn{} || rewritten) return;  // the slot is made
+    rewritten = true;
+    Run("ALTER TABLE public.t ALTER id TYPE bigint");
+  });
+  {
+    RunningCapture capture(options_, output_);
+    const auto end = capture.WaitEnd();
+    ASSERT_TRUE(end.has_value() && !end->has_value());
+    EXPECT_EQ(end->error().kind, ErrorKind::kUnavailable);
+    EXPECT_THAT(end->error().message, HasSubstr("rewritten"));
+  }
+  ASSERT_TRUE(output_.WaitUntil([&] {
+    return Ask("SELECT count(*) FROM pg_replication_slots WHERE active AND slot_name = '" + name_ +
+               "'") == "0";
+  }));
+
+  RunningCapture again(options_, output_);
+
+  EXPECT_TRUE(output_.WaitForEvents(2)) << again.status().reason;
+  EXPECT_THAT(output_.Events(), testing::ElementsAre("snapshot public.t 1", "snapshot public.t 2"));
+}
+
+TEST_P(SnapshotTest, RowLevelSecurityIsAnErrorNotFewerRows) {
+  Run("CREATE TABLE public.t (id int PRIMARY KEY); INSERT INTO public.t VALUES (1), (2);"
+      "ALTER TABLE public.t ENABLE ROW LEVEL SECURITY;"
+      "CREATE POLICY one ON public.t USING (id = 1); CREATE PUBLICATION freshet FOR TABLE "
+      "public.t");
+  const std::string role = "s_" + std::to_string(GetParam()) + "_" + name_.substr(0, 20);
+  Run("CREATE ROLE " + role + " LOGIN REPLICATION; GRANT SELECT ON public.t TO " + role);
+  options_.url = url(role);
+  RunningCapture capture(options_, output_);
+
+  const auto end = capture.WaitEnd();
+
+  ASSERT_TRUE(end.has_value() && !end->has_value());
+  EXPECT_EQ(end->error().kind, ErrorKind::kDenied);
+  EXPECT_THAT(end->error().message, HasSubstr("snapshot of public.t"));
+}
+
+TEST_P(SnapshotTest, TablesThatInheritGiveTheirOwnRows) {
+  options_.snapshot = SnapshotMode::kOnly;
+  Run("CREATE TABLE public.parent (id int); CREATE TABLE public.child () INHERITS (public.parent);"
+      "INSERT INTO public.parent VALUES (1); INSERT INTO public.child VALUES (2)");
+  RunningCapture capture(options_, output_);
+  const auto end = capture.WaitEnd();
+  ASSERT_TRUE(end.has_value() && end->has_value()) << capture.status().reason;
+
+  auto events = output_.Events();
+  std::sort(events.begin(), events.end());
+  EXPECT_THAT(events, testing::ElementsAre("snapshot public.child 2", "snapshot public.parent 1"));
+}
+
+TEST_P(SnapshotTest, ALostSessionEndsItAndNamesTheTable) {
+  options_.batch_rows = 100;
+  Run("CREATE TABLE public.t (id int PRIMARY KEY, v text);"
+      "INSERT INTO public.t SELECT g, repeat('x', 1000) FROM generate_series(1, 50000) g");
+  output_.SetRoomForBatches(2);
+  RunningCapture capture(options_, output_);
+  ASSERT_TRUE(output_.WaitUntil([&] { return output_.refused() > 0; }));
+
+  Run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+      " AND application_name = 'freshet snapshot'");
+  output_.SetRoom(true);
+
+  const auto end = capture.WaitEnd();
+  ASSERT_TRUE(end.has_value() && !end->has_value());
+  EXPECT_EQ(end->error().kind, ErrorKind::kUnavailable);
+  EXPECT_THAT(end->error().message, HasSubstr("snapshot of public.t"));
+}
+
+TEST_P(SnapshotTest, AStopEndsItAtOnceAndLeavesItUnfinished) {
+  options_.batch_rows = 100;
+  Run("CREATE TABLE public.t AS SELECT generate_series(1, 50000) AS id;"
+      "ALTER TABLE public.t REPLICA IDENTITY FULL");
+  output_.SetRoomForBatches(2);
+  RunningCapture capture(options_, output_);
+  ASSERT_TRUE(output_.WaitUntil([&] { return output_.refused() > 0; }));
+  EXPECT_EQ(capture.status().state, CaptureState::kSnapshotting);
+
+  const Status status = capture.Stop();
+
+  EXPECT_TRUE(status.has_value()) << status.error();
+  EXPECT_EQ(output_.resume().appended.commit_end, Lsn{});
+}
+
+INSTANTIATE_TEST_SUITE_P(Majors, SnapshotTest,
+                         ::testing::ValuesIn(PostgresServer::InstalledMajors()),
+                         [](const auto& tested) { return std::to_string(tested.param); });
+
+}  // namespace
+}  // namespace freshet::postgres
