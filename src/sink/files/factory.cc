@@ -1,4 +1,5 @@
 #include "sink/files/files_sink.h"
+#include "sink/files/read_back.h"
 #include "sink/files/storage.h"
 
 namespace freshet::sink::files {
@@ -6,6 +7,9 @@ namespace {
 
 class FilesFactory final : public Factory {
  public:
+  FilesFactory() = default;
+  explicit FilesFactory(Options options) : options_(std::move(options)) {}
+
   void Bind(config::Binder& binder) override { files::Bind(binder, options_); }
 
   std::string Reject(const SinkOptions& options) const override {
@@ -26,7 +30,7 @@ class FilesFactory final : public Factory {
   }
 
   Result<std::unique_ptr<ReadBack>> MakeReadBack(const SinkOptions&) const override {
-    return std::unique_ptr<ReadBack>();
+    return std::make_unique<FilesReadBack>(options_);
   }
 
   Status CheckTarget() const override {
@@ -45,5 +49,9 @@ class FilesFactory final : public Factory {
 }  // namespace
 
 std::unique_ptr<Factory> MakeFactory() { return std::make_unique<FilesFactory>(); }
+
+std::unique_ptr<Factory> MakeFactory(Options options) {
+  return std::make_unique<FilesFactory>(std::move(options));
+}
 
 }  // namespace freshet::sink::files

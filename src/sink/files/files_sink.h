@@ -97,4 +97,7 @@ class FilesSink final : public Sink {
 
 std::unique_ptr<Factory> MakeFactory();
 
+/// A factory that is bound already, for tests.
+std::unique_ptr<Factory> MakeFactory(Options options);
+
 }  // namespace freshet::sink::files

@@ -1,0 +1,185 @@
+#include "sink/files/read_back.h"
+
+#include <arrow/array.h>
+#include <arrow/record_batch.h>
+#include <fmt/format.h>
+#include <stdlib.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <filesystem>
+
+#include "sink/changelog_columns.h"
+#include "sink/duckdb/changelog_query.h"
+#include "sink/duckdb/column_type.h"
+#include "sink/duckdb/database.h"
+#include "sink/duckdb/scan.h"
+#include "sink/duckdb/table_appender.h"
+#include "sink/duckdb/vectors.h"
+#include "sink/files/data_file_reader.h"
+#include "sink/files/table_record.h"
+
+namespace freshet::sink::files {
+namespace {
+
+constexpr std::string_view kTable = "changelog";
+
+/// Merged lists are deleted once a newer manifest is there: a reader of the older begins again.
+constexpr int kManifestTries = 3;
+
+/// The columns behind the source's that folding needs, and their DuckDB types.
+struct FoldColumn {
+  std::string_view name;
+  std::string_view type;
+};
+constexpr std::array<FoldColumn, 5> kFoldColumns = {{{kOperationColumn, "VARCHAR"},
+                                                     {kLsnColumn, "UBIGINT"},
+                                                     {kSeqColumn, "BIGINT"},
+                                                     {kExceptionsColumn, "VARCHAR"},
+                                                     {kUnchangedColumn, "VARCHAR"}}};
+
+/// Source columns have plain names there: DuckDB's ignore case, PostgreSQL's do not.
+std::string ColumnName(size_t column) { return fmt::format("c{}", column); }
+
+}  // namespace
+
+FilesReadBack::FilesReadBack(Options options) : options_(std::move(options)) {}
+
+FilesReadBack::~FilesReadBack() {
+  connection_.reset();
+  database_.reset();
+  std::error_code ignored;
+  if (!spill_folder_.empty()) std::filesystem::remove_all(spill_folder_, ignored);
+}
+
+Status FilesReadBack::Scan(const change::TableSchema& schema,
+                           const std::shared_ptr<arrow::RecordBatch>& keys, const Visit& visit) {
+  if (storage_ == nullptr) {
+    FRESHET_TRY(storage_, OpenStorage(options_, StorageUse::kRead));
+  }
+  FRESHET_TRY(const std::vector<DataFile> files, FilesOf(schema.name()));
+  if (connection_ == nullptr || loaded_version_ != schema.fingerprint()) {
+    FRESHET_RETURN_IF_ERROR(MakeTable(schema));
+  }
+  for (const DataFile& file : files) {
+    if (file.sequence > loaded_sequence_) FRESHET_RETURN_IF_ERROR(Load(file, schema));
+  }
+  FRESHET_RETURN_IF_ERROR(connection_->Execute("BEGIN TRANSACTION"));
+  const Status folded = Fold(schema, keys, visit);
+  FRESHET_RETURN_IF_ERROR(connection_->Execute("ROLLBACK"));
+  return folded;
+}
+
+/// The table's committed files, in commit order. Errors: kNotFound when the sink never had it.
+Result<std::vector<DataFile>> FilesReadBack::FilesOf(const change::TableName& table) {
+  std::vector<DataFile> files;
+  for (int tries = 1;; ++tries) {
+    files.clear();
+    FRESHET_TRY(const auto manifest, ReadManifest(*storage_));
+    const Status visited =
+        VisitFiles(*storage_, manifest.value_or(Manifest{}), [&](const DataFile& file) -> Status {
+          if (file.table == table) files.push_back(file);
+          return {};
+        });
+    if (visited.has_value()) break;
+    if (visited.error().kind != ErrorKind::kNotFound || tries == kManifestTries) {
+      return Fail(visited.error());
+    }
+  }
+  if (!files.empty()) return files;
+  const auto record = storage_->Read(TableRecord::PathOf(table));
+  if (record.has_value()) return files;
+  if (record.error().kind != ErrorKind::kNotFound) return Fail(record.error());
+  return Fail(ErrorKind::kNotFound, "{} has no table {}", storage_->Target(),
+              change::ToString(table));
+}
+
+/// An empty table for the changelog of `schema`, in a DuckDB of its own.
+Status FilesReadBack::MakeTable(const change::TableSchema& schema) {
+  connection_.reset();
+  database_.reset();
+  if (spill_folder_.empty()) {
+    std::string name = (std::filesystem::temp_directory_path() / "freshet-fold-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) {
+      return Fail(FromErrno(errno, fmt::format("make the folder {}", name)));
+    }
+    spill_folder_ = name;
+  }
+  FRESHET_TRY(database_, duckdb::Database::OpenInMemory(kMemoryLimit, spill_folder_));
+  FRESHET_TRY(connection_, database_->Connect());
+  std::string columns;
+  for (size_t c = 0; c < schema.columns().size(); ++c) {
+    columns +=
+        fmt::format("{} {}, ", ColumnName(c), duckdb::DuckDbType(schema.columns()[c].type));
+  }
+  for (const FoldColumn& column : kFoldColumns) {
+    columns += fmt::format("{}{} {}", &column == &kFoldColumns.front() ? "" : ", ", column.name,
+                           column.type);
+  }
+  FRESHET_RETURN_IF_ERROR(
+      connection_->Execute(fmt::format("CREATE TABLE {} ({})", kTable, columns)));
+  loaded_version_ = schema.fingerprint();
+  loaded_sequence_ = 0;
+  return {};
+}
+
+Status FilesReadBack::Load(const DataFile& file, const change::TableSchema& schema) {
+  duckdb::TableAppender::Types types;
+  for (const change::Column& column : schema.columns()) types.emplace_back(column.type);
+  types.resize(types.size() + kFoldColumns.size());
+  FRESHET_TRY(const auto appender,
+              duckdb::TableAppender::ToTable(
+                  *connection_,
+                  {.catalog = "memory", .schema = "main", .table = std::string(kTable)}, types));
+  const auto source_columns = static_cast<int>(schema.columns().size());
+  const auto append = [&](const arrow::RecordBatch& rows) -> Status {
+    for (int64_t done = 0; done < rows.num_rows();) {
+      const duckdb::Selection some{.first = done,
+                                   .count = std::min(appender->free(), rows.num_rows() - done)};
+      for (int c = 0; c < source_columns; ++c) {
+        const auto index = static_cast<size_t>(c);
+        duckdb::WriteVector(*rows.column(c), schema.columns()[index].type, some,
+                            appender->vector(index), appender->at());
+      }
+      for (size_t i = 0; i < kFoldColumns.size(); ++i) {
+        const auto values = rows.GetColumnByName(std::string(kFoldColumns[i].name));
+        duckdb::WriteChangelogColumn(*values, some,
+                                     appender->vector(static_cast<size_t>(source_columns) + i),
+                                     appender->at());
+      }
+      FRESHET_RETURN_IF_ERROR(appender->Advance(some.count));
+      done += some.count;
+    }
+    return appender->Drain();  // the rows go with this call
+  };
+  // A transaction a file: half of one must not be taken for loaded.
+  FRESHET_RETURN_IF_ERROR(connection_->Execute("BEGIN TRANSACTION"));
+  Status loaded = ReadDataFile(*storage_, file, schema, append);
+  if (loaded.has_value()) loaded = appender->Flush();
+  if (!loaded.has_value()) {
+    connection_.reset();  // and with it the table: the next scan begins anew
+    return loaded;
+  }
+  FRESHET_RETURN_IF_ERROR(connection_->Execute("COMMIT"));
+  loaded_sequence_ = file.sequence;
+  return {};
+}
+
+Status FilesReadBack::Fold(const change::TableSchema& schema,
+                           const std::shared_ptr<arrow::RecordBatch>& keys, const Visit& visit) {
+  duckdb::ChangelogRelation changelog{
+      .table = std::string(kTable), .columns = {}, .has_exceptions = true};
+  for (size_t c = 0; c < schema.columns().size(); ++c) {
+    changelog.columns.push_back(fmt::format("r.\"{}\"", ColumnName(c)));
+  }
+  std::string wanted;
+  if (keys != nullptr) {
+    FRESHET_TRY(wanted, duckdb::StageKeys(*connection_, schema, *keys));
+  }
+  FRESHET_TRY(const std::string sql,
+              duckdb::FoldChangelog(*connection_, changelog, schema, wanted));
+  return duckdb::ScanSql(*connection_, sql, schema, visit);
+}
+
+}  // namespace freshet::sink::files

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "change/table_schema.h"
+#include "sink/files/manifest.h"
+#include "sink/files/options.h"
+#include "sink/files/storage.h"
+#include "sink/read_back.h"
+
+namespace freshet::sink::duckdb {
+class Connection;
+class Database;
+}  // namespace freshet::sink::duckdb
+
+namespace freshet::sink::files {
+
+/// Reads what the changelog in a sink's committed files adds up to.
+///
+/// The rows of one table are loaded into a DuckDB of its own, which spills to disk what does not
+/// fit kMemoryLimit, and folded there as the DuckDB sink's changelog is. They stay loaded until
+/// another table is asked for; a further scan loads only files committed since.
+class FilesReadBack final : public ReadBack {
+ public:
+  static constexpr const char* kMemoryLimit = "128MB";
+
+  explicit FilesReadBack(Options options);
+  ~FilesReadBack() override;
+
+  Status Scan(const change::TableSchema& schema, const std::shared_ptr<arrow::RecordBatch>& keys,
+              const Visit& visit) override;
+
+ private:
+  Result<std::vector<DataFile>> FilesOf(const change::TableName& table);
+  Status MakeTable(const change::TableSchema& schema);
+  Status Load(const DataFile& file, const change::TableSchema& schema);
+  Status Fold(const change::TableSchema& schema, const std::shared_ptr<arrow::RecordBatch>& keys,
+              const Visit& visit);
+
+  const Options options_;
+  std::unique_ptr<Storage> storage_;
+  std::string spill_folder_;
+  std::shared_ptr<duckdb::Database> database_;
+  std::unique_ptr<duckdb::Connection> connection_;
+  uint64_t loaded_version_ = 0;   ///< fingerprint of the schema the table was made for
+  int64_t loaded_sequence_ = 0;  ///< files up to this one are loaded
+};
+
+}  // namespace freshet::sink::files
