@@ -9,6 +9,7 @@
 #include <set>
 
 #include "sink/duckdb/duckdb_sink.h"
+#include "sink/files/files_sink.h"
 #include "sink/registry.h"
 #include "support/batches.h"
 #include "support/manual_clock.h"
@@ -57,10 +58,27 @@ std::unique_ptr<Factory> MakeUnbufferedDuckDb(const std::string& folder) {
   return duckdb::MakeFactory(options);
 }
 
+std::unique_ptr<Factory> MakeParquet(const std::string& folder) {
+  files::Options options;
+  options.url = folder + "/lake";
+  return files::MakeFactory(options);
+}
+
+/// Small files: the larger scenarios are spread over several.
+std::unique_ptr<Factory> MakeJsonLines(const std::string& folder) {
+  files::Options options;
+  options.url = folder + "/lake";
+  options.format = files::Format::kJsonLines;
+  options.rotate.rows = 50;
+  return files::MakeFactory(options);
+}
+
 const SinkCase kCases[] = {
     {"DuckDbUpsert", WriteMode::kUpsert, &MakeDuckDb},
     {"DuckDbUpsertUnbuffered", WriteMode::kUpsert, &MakeUnbufferedDuckDb},
     {"DuckDbAppend", WriteMode::kAppend, &MakeDuckDb},
+    {"Parquet", WriteMode::kAppend, &MakeParquet},
+    {"JsonLines", WriteMode::kAppend, &MakeJsonLines},
 };
 
 /// A pipeline in small: prepares what is new, drops what was applied, writes, flushes.

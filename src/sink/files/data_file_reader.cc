@@ -1,6 +1,7 @@
 #include "sink/files/data_file_reader.h"
 
 #include <arrow/array.h>
+#include <arrow/array/concatenate.h>
 #include <arrow/compute/cast.h>
 #include <arrow/io/interfaces.h>
 #include <arrow/record_batch.h>
@@ -13,10 +14,22 @@
 namespace freshet::sink::files {
 namespace {
 
+/// `values` as `type`, null where a value does not fit.
+std::shared_ptr<arrow::Array> CastOrNull(const arrow::Array& values,
+                                         const std::shared_ptr<arrow::DataType>& type) {
+  if (auto all = arrow::compute::Cast(values, type); all.ok()) return *std::move(all);
+  arrow::ArrayVector parts;
+  for (int64_t row = 0; row < values.length(); ++row) {
+    auto one = arrow::compute::Cast(*values.Slice(row, 1), type);
+    parts.push_back(one.ok() ? *std::move(one) : arrow::MakeArrayOfNull(type, 1).ValueOrDie());
+  }
+  return arrow::Concatenate(parts).ValueOrDie();
+}
+
 /// `batch` with the columns and types of `wanted`.
 Result<std::shared_ptr<arrow::RecordBatch>> Fit(const arrow::RecordBatch& batch,
                                                 const std::shared_ptr<arrow::Schema>& wanted,
-                                                const std::string& name) {
+                                                const internal::ReadRequest& request) {
   arrow::ArrayVector columns;
   for (const auto& field : wanted->fields()) {
     const std::shared_ptr<arrow::Array> have = batch.GetColumnByName(field->name());
@@ -24,14 +37,11 @@ Result<std::shared_ptr<arrow::RecordBatch>> Fit(const arrow::RecordBatch& batch,
       columns.push_back(arrow::MakeArrayOfNull(field->type(), batch.num_rows()).ValueOrDie());
     } else if (have->type()->Equals(field->type())) {
       columns.push_back(have);
+    } else if (request.other_version || have->type_id() == arrow::Type::LIST) {
+      columns.push_back(CastOrNull(*have, field->type()));
     } else {
-      auto cast = arrow::compute::Cast(*have, field->type());
-      if (!cast.ok()) {
-        return Fail(ErrorKind::kUnsupported, "{}: column '{}' is {} there and {} now: {}", name,
-                    field->name(), have->type()->ToString(), field->type()->ToString(),
-                    cast.status().message());
-      }
-      columns.push_back(*std::move(cast));
+      return Fail(ErrorKind::kMalformed, "{}: column '{}' is {} and should be {}", request.name,
+                  field->name(), have->type()->ToString(), field->type()->ToString());
     }
   }
   return arrow::RecordBatch::Make(wanted, batch.num_rows(), std::move(columns));
@@ -50,11 +60,9 @@ std::shared_ptr<arrow::Schema> ChangelogSchema(const change::TableSchema& schema
 
 namespace internal {
 
-Status ReadParquet(std::shared_ptr<arrow::io::RandomAccessFile> in, const std::string& name,
-                   const change::TableSchema& schema,
-                   const std::function<Status(const arrow::RecordBatch&)>& visit) {
-  const auto wanted = ChangelogSchema(schema);
-  const std::string doing = fmt::format("read {}", name);
+Status ReadParquet(const ReadRequest& request) {
+  const auto wanted = ChangelogSchema(request.schema);
+  const std::string doing = fmt::format("read {}", request.name);
   const auto malformed = [&](const arrow::Status& status) {
     Error error = FromArrow(status, doing);
     if (error.kind == ErrorKind::kFatal) error.kind = ErrorKind::kMalformed;
@@ -65,7 +73,7 @@ Status ReadParquet(std::shared_ptr<arrow::io::RandomAccessFile> in, const std::s
     properties.set_batch_size(kReadRows);
     properties.set_pre_buffer(false);
     parquet::arrow::FileReaderBuilder builder;
-    if (const arrow::Status s = builder.Open(std::move(in)); !s.ok()) return malformed(s);
+    if (const arrow::Status s = builder.Open(request.in); !s.ok()) return malformed(s);
     builder.properties(properties);
     auto reader = builder.Build();
     if (!reader.ok()) return malformed(reader.status());
@@ -75,8 +83,8 @@ Status ReadParquet(std::shared_ptr<arrow::io::RandomAccessFile> in, const std::s
       auto next = (*batches)->Next();
       if (!next.ok()) return malformed(next.status());
       if (*next == nullptr) return {};
-      FRESHET_TRY(const auto rows, Fit(**next, wanted, name));
-      FRESHET_RETURN_IF_ERROR(visit(*rows));
+      FRESHET_TRY(const auto rows, Fit(**next, wanted, request));
+      FRESHET_RETURN_IF_ERROR(request.visit(*rows));
     }
   } catch (const std::exception& e) {
     return Fail(ErrorKind::kMalformed, "{}: {}", doing, e.what());
@@ -88,10 +96,14 @@ Status ReadParquet(std::shared_ptr<arrow::io::RandomAccessFile> in, const std::s
 Status ReadDataFile(Storage& storage, const DataFile& file, const change::TableSchema& schema,
                     const std::function<Status(const arrow::RecordBatch&)>& visit) {
   FRESHET_TRY(auto in, storage.Open(file.path));
-  const std::string name = storage.Full(file.path);
-  if (file.format == "parquet") return internal::ReadParquet(std::move(in), name, schema, visit);
-  if (file.format == "jsonl") return internal::ReadJsonLines(std::move(in), name, schema, visit);
-  return Fail(ErrorKind::kUnsupported, "{} has the unknown format '{}'", name, file.format);
+  const internal::ReadRequest request{.in = std::move(in),
+                                      .name = storage.Full(file.path),
+                                      .schema = schema,
+                                      .other_version = file.fingerprint != schema.fingerprint(),
+                                      .visit = visit};
+  if (file.format == "parquet") return internal::ReadParquet(request);
+  if (file.format == "jsonl") return internal::ReadJsonLines(request);
+  return Fail(ErrorKind::kUnsupported, "{} has the unknown format '{}'", request.name, file.format);
 }
 
 }  // namespace freshet::sink::files

@@ -20,23 +20,29 @@ namespace freshet::sink::files {
 std::shared_ptr<arrow::Schema> ChangelogSchema(const change::TableSchema& schema);
 
 /// Reads one data file in order, at most kReadRows rows at a time. Columns are found by name; one
-/// that the file does not have is null, one of another type is cast. The checksum is not checked.
+/// that the file does not have is null. A file of another version of the table may have other
+/// types: what does not fit `schema`'s is null. The checksum is not checked.
 ///
-/// Errors: those of Storage, kMalformed (names file and, for JSON lines, line), kUnsupported (a
-/// cast that would lose something), and what `visit` returns.
+/// Errors: those of Storage, kMalformed (names file and, for JSON lines, line), and what `visit`
+/// returns.
 Status ReadDataFile(Storage& storage, const DataFile& file, const change::TableSchema& schema,
                     const std::function<Status(const arrow::RecordBatch&)>& visit);
 
 inline constexpr int64_t kReadRows = 16'384;
 
 namespace internal {
-/// The two formats; `in` is the whole file, unpacked for JSON lines.
-Status ReadParquet(std::shared_ptr<arrow::io::RandomAccessFile> in, const std::string& name,
-                   const change::TableSchema& schema,
-                   const std::function<Status(const arrow::RecordBatch&)>& visit);
-Status ReadJsonLines(std::shared_ptr<arrow::io::RandomAccessFile> in, const std::string& name,
-                     const change::TableSchema& schema,
-                     const std::function<Status(const arrow::RecordBatch&)>& visit);
+
+/// The two formats.
+struct ReadRequest {
+  std::shared_ptr<arrow::io::RandomAccessFile> in;
+  std::string name;  ///< for messages; its ending says how JSON lines are packed
+  const change::TableSchema& schema;
+  bool other_version;  ///< the file's types need not be those of `schema`
+  const std::function<Status(const arrow::RecordBatch&)>& visit;
+};
+Status ReadParquet(const ReadRequest& request);
+Status ReadJsonLines(const ReadRequest& request);
+
 }  // namespace internal
 
 }  // namespace freshet::sink::files

@@ -59,8 +59,6 @@ bool AppendText(const Json& value, arrow::ArrayBuilder& builder) {
                            : out.Append(value.dump()).ok();
 }
 
-bool AppendValue(const Json& value, arrow::ArrayBuilder& builder);
-
 bool AppendParsed(const std::string& text, arrow::ArrayBuilder& builder) {
   std::string bytes;
   int32_t days = 0;
@@ -94,8 +92,9 @@ bool AppendParsed(const std::string& text, arrow::ArrayBuilder& builder) {
   }
 }
 
-/// Appends `value` as the builder's type; false when it is no such value.
-bool AppendValue(const Json& value, arrow::ArrayBuilder& builder) {
+/// Appends `value` as the builder's type. False, and nothing is appended, when it is no such value.
+/// `other_version`: an element that is none becomes null.
+bool AppendValue(const Json& value, bool other_version, arrow::ArrayBuilder& builder) {
   if (value.is_null()) return builder.AppendNull().ok();
   switch (builder.type()->id()) {
     case arrow::Type::BOOL:
@@ -122,7 +121,8 @@ bool AppendValue(const Json& value, arrow::ArrayBuilder& builder) {
       auto& list = static_cast<arrow::ListBuilder&>(builder);
       if (!list.Append().ok()) return false;
       for (const Json& item : value) {
-        if (!AppendValue(item, *list.value_builder())) return false;
+        if (AppendValue(item, other_version, *list.value_builder())) continue;
+        if (!other_version || !list.value_builder()->AppendNull().ok()) return false;
       }
       return true;
     }
@@ -134,9 +134,8 @@ bool AppendValue(const Json& value, arrow::ArrayBuilder& builder) {
 /// Gathers lines into batches.
 class LineBatches {
  public:
-  LineBatches(std::shared_ptr<arrow::Schema> schema, const std::string& name,
-              const std::function<Status(const arrow::RecordBatch&)>& visit)
-      : schema_(std::move(schema)), name_(name), visit_(visit) {
+  explicit LineBatches(const ReadRequest& request)
+      : request_(request), schema_(ChangelogSchema(request.schema)) {
     for (const auto& field : schema_->fields()) {
       builders_.push_back(arrow::MakeBuilder(field->type()).ValueOrDie());
     }
@@ -146,16 +145,18 @@ class LineBatches {
     ++line_number_;
     const Json object = Json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!object.is_object()) {
-      return Fail(ErrorKind::kMalformed, "{}, line {}: not a JSON object", name_, line_number_);
+      return Fail(ErrorKind::kMalformed, "{}, line {}: not a JSON object", request_.name,
+                  line_number_);
     }
     for (size_t i = 0; i < builders_.size(); ++i) {
       const std::string& key = schema_->field(static_cast<int>(i))->name();
       const auto at = object.find(key);
-      if (at == object.end() ? builders_[i]->AppendNull().ok() : AppendValue(*at, *builders_[i])) {
-        continue;
-      }
-      return Fail(ErrorKind::kMalformed, "{}, line {}: '{}' is no {}", name_, line_number_, key,
-                  builders_[i]->type()->ToString());
+      arrow::ArrayBuilder& builder = *builders_[i];
+      if (at != object.end() && AppendValue(*at, request_.other_version, builder)) continue;
+      const bool null_instead = at == object.end() || request_.other_version;
+      if (null_instead && builder.AppendNull().ok()) continue;
+      return Fail(ErrorKind::kMalformed, "{}, line {}: '{}' is no {}", request_.name, line_number_,
+                  key, builder.type()->ToString());
     }
     return ++rows_ < kReadRows ? Status() : Flush();
   }
@@ -166,23 +167,22 @@ class LineBatches {
     for (const auto& builder : builders_) columns.push_back(builder->Finish().ValueOrDie());
     const auto batch = arrow::RecordBatch::Make(schema_, rows_, std::move(columns));
     rows_ = 0;
-    return visit_(*batch);
+    return request_.visit(*batch);
   }
 
  private:
+  const ReadRequest& request_;
   const std::shared_ptr<arrow::Schema> schema_;
-  const std::string& name_;
-  const std::function<Status(const arrow::RecordBatch&)>& visit_;
   std::vector<std::unique_ptr<arrow::ArrayBuilder>> builders_;
   int64_t rows_ = 0;
   int64_t line_number_ = 0;
 };
 
-Result<std::shared_ptr<arrow::io::InputStream>> Unpacked(
-    std::shared_ptr<arrow::io::RandomAccessFile> in, const std::string& name) {
-  const auto size = in->GetSize();
+Result<std::shared_ptr<arrow::io::InputStream>> Unpacked(const ReadRequest& request) {
+  const std::string& name = request.name;
+  const auto size = request.in->GetSize();
   if (!size.ok()) return Fail(FromArrow(size.status(), fmt::format("read {}", name)));
-  auto stream = arrow::io::RandomAccessFile::GetStream(std::move(in), 0, *size);
+  auto stream = arrow::io::RandomAccessFile::GetStream(request.in, 0, *size);
   if (!stream.ok()) return Fail(FromArrow(stream.status(), fmt::format("read {}", name)));
   const bool zstd = name.ends_with(".zst");
   if (!zstd && !name.ends_with(".gz")) return *std::move(stream);
@@ -196,16 +196,14 @@ Result<std::shared_ptr<arrow::io::InputStream>> Unpacked(
 
 }  // namespace
 
-Status ReadJsonLines(std::shared_ptr<arrow::io::RandomAccessFile> in, const std::string& name,
-                     const change::TableSchema& schema,
-                     const std::function<Status(const arrow::RecordBatch&)>& visit) {
-  FRESHET_TRY(const auto stream, Unpacked(std::move(in), name));
-  LineBatches batches(ChangelogSchema(schema), name, visit);
+Status ReadJsonLines(const ReadRequest& request) {
+  FRESHET_TRY(const auto stream, Unpacked(request));
+  LineBatches batches(request);
   std::string rest;
   std::string chunk(kReadBytes, '\0');
   while (true) {
     const auto got = stream->Read(kReadBytes, chunk.data());
-    if (!got.ok()) return Fail(FromArrow(got.status(), fmt::format("read {}", name)));
+    if (!got.ok()) return Fail(FromArrow(got.status(), fmt::format("read {}", request.name)));
     if (*got == 0) break;
     rest.append(chunk, 0, static_cast<size_t>(*got));
     size_t begin = 0;
@@ -216,7 +214,7 @@ Status ReadJsonLines(std::shared_ptr<arrow::io::RandomAccessFile> in, const std:
     rest.erase(0, begin);
   }
   if (!rest.empty()) {
-    return Fail(ErrorKind::kMalformed, "{} does not end with a line's end", name);
+    return Fail(ErrorKind::kMalformed, "{} does not end with a line's end", request.name);
   }
   return batches.Flush();
 }

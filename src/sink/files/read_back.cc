@@ -110,8 +110,7 @@ Status FilesReadBack::MakeTable(const change::TableSchema& schema) {
   FRESHET_TRY(connection_, database_->Connect());
   std::string columns;
   for (size_t c = 0; c < schema.columns().size(); ++c) {
-    columns +=
-        fmt::format("{} {}, ", ColumnName(c), duckdb::DuckDbType(schema.columns()[c].type));
+    columns += fmt::format("{} {}, ", ColumnName(c), duckdb::DuckDbType(schema.columns()[c].type));
   }
   for (const FoldColumn& column : kFoldColumns) {
     columns += fmt::format("{}{} {}", &column == &kFoldColumns.front() ? "" : ", ", column.name,

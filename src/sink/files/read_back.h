@@ -44,7 +44,7 @@ class FilesReadBack final : public ReadBack {
   std::string spill_folder_;
   std::shared_ptr<duckdb::Database> database_;
   std::unique_ptr<duckdb::Connection> connection_;
-  uint64_t loaded_version_ = 0;   ///< fingerprint of the schema the table was made for
+  uint64_t loaded_version_ = 0;  ///< fingerprint of the schema the table was made for
   int64_t loaded_sequence_ = 0;  ///< files up to this one are loaded
 };
 
