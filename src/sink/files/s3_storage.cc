@@ -236,7 +236,9 @@ class S3Storage final : public Storage {
   std::string Target() const override { return "s3://" + root_; }
 
  private:
-  std::string InRoot(std::string_view path) const { return fmt::format("{}/{}", root_, path); }
+  std::string InRoot(std::string_view path) const {
+    return path.empty() ? root_ : fmt::format("{}/{}", root_, path);
+  }
 
   const std::shared_ptr<fs::S3FileSystem> store_;
   const std::string root_;                                            ///< bucket, or bucket/prefix
