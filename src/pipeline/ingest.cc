@@ -35,7 +35,11 @@ int64_t OpenOrdinal(const change::ChangeBatch& batch, int64_t before) {
 Ingest::Ingest(log::Log& log, const Clock& clock)
     : log_(log), clock_(clock), queue_(kQueueBatches) {
   const auto stats = log_.stats();
-  offered_ = {.source = log_.source(), .appended = stats.appended.position, .open = std::nullopt};
+  offered_ = {.source = log_.source(),
+              .appended = stats.appended.position,
+              .tables = {},
+              .open = std::nullopt};
+  for (const auto& schema : log_.schemas()) NoteTable(schema->id());
   has_source_ = offered_.source.has_value();
   durable_ = stats.durable.position;
 }
@@ -58,7 +62,14 @@ Result<bool> Ingest::Offer(const std::shared_ptr<const change::ChangeBatch>& bat
   return true;
 }
 
+void Ingest::NoteTable(change::TableId table) {
+  std::vector<change::TableId>& known = offered_.tables;  // ascending
+  const auto at = std::lower_bound(known.begin(), known.end(), table);
+  if (at == known.end() || *at != table) known.insert(at, table);
+}
+
 void Ingest::NoteOffered(const change::ChangeBatch& batch) {
+  for (const change::TableChanges& table : batch.tables) NoteTable(table.schema->id());
   if (batch.transactions.empty()) return;
   const change::Transaction& last = batch.transactions.back();
   if (last.ends) {

@@ -63,6 +63,7 @@ class Ingest final : public postgres::CaptureOutput {
   Status Handle(const Item& item, std::stop_token stop);
   Status AppendPatiently(const BatchPtr& batch, std::stop_token stop);
   Status WaitWhileOverBudget(const std::function<log::LogOffset()>& needed, std::stop_token stop);
+  void NoteTable(change::TableId table);
   void NoteOffered(const change::ChangeBatch& batch);
   void SetBlocked(std::string reason);
 

@@ -118,6 +118,7 @@ class CaptureImpl final : public Capture {
 
   /// Proves that the server still has everything behind what the log holds.
   Status Continue(Session& session);
+  Status CheckKnownTables(Session& session, const Publication& publication);
 
   Status Stream(Session& session, Connection walsender, const change::Position& position,
                 std::optional<change::Transaction> open);
@@ -431,6 +432,8 @@ Status CaptureImpl::Continue(Session& session) {
                 options_.publication, kNewLog);
   }
 
+  FRESHET_RETURN_IF_ERROR(CheckKnownTables(session, *publication));
+
   if (source.timeline != server.timeline || source.slot != options_.slot ||
       source.publication != options_.publication) {
     logging::Warning("the source goes on in another form",
@@ -440,6 +443,27 @@ Status CaptureImpl::Continue(Session& session) {
     updated.slot = options_.slot;
     updated.publication = options_.publication;
     FRESHET_RETURN_IF_ERROR(session.output.SourceKnown(updated));
+  }
+  return {};
+}
+
+/// A table that was added to the publication later has rows that are in neither snapshot nor
+/// stream.
+Status CaptureImpl::CheckKnownTables(Session& session, const Publication& publication) {
+  const std::vector<change::TableId>& known = session.resume.tables;
+  // Without a snapshot nothing was promised of older rows; tables that joined by themselves were
+  // streamed from their first row on.
+  if (known.empty() || publication.all_tables || options_.snapshot == SnapshotMode::kNever) {
+    return {};
+  }
+  FRESHET_TRY(const Choice choice,
+              Choose(session.catalog, session.filter, options_.publication, session.stop));
+  for (const CatalogTable& table : choice.tables) {
+    if (std::find(known.begin(), known.end(), table.id) != known.end()) continue;
+    return Fail(ErrorKind::kGap,
+                "table {} was added to publication '{}' after the snapshot, so its older rows are "
+                "missing; exclude it, or begin with a new log folder and slot",
+                change::ToString(table.name), options_.publication);
   }
   return {};
 }
@@ -460,7 +484,13 @@ class SideWatch final : public Receiver::Companion {
       }
       catalog_.Reconnected(*std::move(again));
     }
-    if (check_slot) FRESHET_RETURN_IF_ERROR(CheckSlotNow(stop));
+    if (check_slot) {
+      const Status status = CheckSlotNow(stop);
+      // A lost side session is replaced the next time.
+      const bool lost = !status.has_value() && status.error().kind == ErrorKind::kUnavailable;
+      if (!status.has_value() && !lost) return Fail(status.error());
+      if (lost) return true;
+    }
     // A walsender has nothing to say on the side, unless it skips a publication that is gone (18).
     for (const std::string& notice : notices) {
       logging::Warning("the walsender says", {{"message", notice}});

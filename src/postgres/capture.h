@@ -25,6 +25,9 @@ struct ResumePoint {
   /// value with a source set: the snapshot was never finished; slot and snapshot are made anew.
   change::Position appended;
 
+  /// The tables whose rows, or the lack of them, the log knows. Empty: not known.
+  std::vector<change::TableId> tables;
+
   /// The transaction left open by a broken connection when `appended.ordinal` > 0: the re-sent one
   /// must be it.
   std::optional<change::Transaction> open;

@@ -285,6 +285,8 @@ bool Connection::over_unix_socket() const {
   return host != nullptr && (host[0] == '/' || host[0] == '@');
 }
 
+bool Connection::over_tls() const { return PQsslInUse(impl_->pg) == 1; }
+
 std::string_view Connection::parameter(const char* name) const {
   const char* value = PQparameterStatus(impl_->pg, name);
   return value == nullptr ? std::string_view() : value;
@@ -322,6 +324,10 @@ Status Connection::Send(const std::string& sql) {
 Result<bool> Connection::AnswerWithin(nanoseconds timeout, std::stop_token stop) {
   const nanoseconds deadline = SystemClock().Monotonic() + timeout;
   while (PQisBusy(impl_->pg) != 0) {
+    if (over_tls()) {  // see Consume()
+      if (PQconsumeInput(impl_->pg) == 0) return Fail(LastError(nullptr));
+      if (PQisBusy(impl_->pg) == 0) return true;
+    }
     const auto left = deadline - SystemClock().Monotonic();
     if (left <= nanoseconds(0)) return false;
     FRESHET_TRY(const bool readable, impl_->Wait(POLLIN, left, stop));
@@ -417,6 +423,7 @@ Status Connection::Consume() {
 }
 
 Result<bool> Connection::ReadCopy(CopyMessage& message, std::stop_token stop) {
+  bool wait = !over_tls();
   for (;;) {
     FRESHET_TRY(const CopyRead read, NextCopyMessage(message));
     if (read == CopyRead::kMessage) return true;
@@ -424,9 +431,12 @@ Result<bool> Connection::ReadCopy(CopyMessage& message, std::stop_token stop) {
       FRESHET_TRY([[maybe_unused]] const Rows rows, Receive(stop));
       return false;
     }
-    FRESHET_TRY([[maybe_unused]] const bool ready,
-                WaitReadable(std::chrono::hours(24 * 365), stop));
+    if (wait) {
+      FRESHET_TRY([[maybe_unused]] const bool ready,
+                  WaitReadable(std::chrono::hours(24 * 365), stop));
+    }
     FRESHET_RETURN_IF_ERROR(Consume());
+    wait = !over_tls() || !wait;
   }
 }
 

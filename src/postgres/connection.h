@@ -99,6 +99,7 @@ class Connection {
   int server_major() const { return server_version() / 10'000; }
   int backend_pid() const;
   bool over_unix_socket() const;
+  bool over_tls() const;
 
   /// A startup-reported setting ("server_encoding"); empty when the server does not report it.
   std::string_view parameter(const char* name) const;
@@ -136,7 +137,9 @@ class Connection {
   /// Takes the next message out of what was received, without touching the socket.
   Result<CopyRead> NextCopyMessage(CopyMessage& message);
 
-  /// Receives what the socket has, without waiting.
+  /// Receives what the socket has, without waiting. Under TLS one call may leave a part of a record
+  /// inside the library, where WaitReadable() does not see it: when no whole message was there
+  /// after a call, call once more before waiting.
   Status Consume();
 
   /// Waits for the next message of a COPY. False at its end, when the statement has succeeded.

@@ -24,11 +24,16 @@ Result<std::optional<Publication>> InspectPublication(Connection& connection,
                                                       const std::string& name,
                                                       std::stop_token stop) {
   const int major = connection.server_major();
-  FRESHET_TRY(const Rows found,
-              connection.Query(fmt::format("SELECT puballtables, pubinsert, pubupdate, pubdelete,"
-                                           " {} FROM pg_publication WHERE pubname = $1",
-                                           major >= 11 ? "pubtruncate" : "true"),
-                               {name}, stop));
+  FRESHET_TRY(
+      const Rows found,
+      connection.Query(fmt::format("SELECT puballtables OR {}, pubinsert, pubupdate, pubdelete,"
+                                   " {} FROM pg_publication WHERE pubname = $1",
+                                   major >= 15 ? "EXISTS (SELECT FROM"
+                                                 " pg_publication_namespace"
+                                                 " WHERE pnpubid = pg_publication.oid)"
+                                               : "false",
+                                   major >= 11 ? "pubtruncate" : "true"),
+                       {name}, stop));
   if (found.size() == 0) return std::optional<Publication>();
   Publication out{.name = name,
                   .all_tables = found.boolean(0, 0),

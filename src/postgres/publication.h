@@ -21,7 +21,7 @@ struct PublishedTable {
 /// A publication as the catalog has it.
 struct Publication {
   std::string name;
-  bool all_tables = false;
+  bool all_tables = false;  ///< FOR ALL TABLES, or of a schema (15+): new tables join by themselves
   bool inserts = true;
   bool updates = true;
   bool deletes = true;

@@ -64,7 +64,8 @@ Status Receiver::Run(std::stop_token stop) {
 }
 
 Status Receiver::Receive() {
-  bool asked_socket = false;
+  const int reads_to_be_sure = stream_.connection().over_tls() ? 2 : 1;  // see Consume()
+  int empty_reads = 0;
   drained_ = false;
   messages_ = 0;
   while (pending_.size() < kMaxPending && messages_ < kMaxMessagesPerRound) {
@@ -78,20 +79,20 @@ Status Receiver::Receive() {
           FRESHET_RETURN_IF_ERROR(assembler_.Add(message));
           FRESHET_RETURN_IF_ERROR(TakeBatches());
         }
-        asked_socket = false;
+        empty_reads = 0;
         break;
       }
       case ReplicationStream::Read::kKeepalive:
         keepalive_asked_ = keepalive_asked_ || stream_.reply_requested();
-        asked_socket = false;
+        empty_reads = 0;
         break;
       case ReplicationStream::Read::kEmpty:
-        if (asked_socket) {
+        if (empty_reads == reads_to_be_sure) {
           drained_ = true;
           return {};
         }
         FRESHET_RETURN_IF_ERROR(stream_.Consume());
-        asked_socket = true;
+        ++empty_reads;
         break;
       case ReplicationStream::Read::kEnd:
         ended_ = true;

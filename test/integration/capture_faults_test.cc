@@ -404,6 +404,18 @@ TEST_P(CaptureFaultsTest, ATableThatCameLaterIsAGapUntilItIsExcluded) {
   CaptureWithRetries(2);
 }
 
+TEST_P(CaptureFaultsTest, ATableAddedToThePublicationLaterIsAGap) {
+  options_.tables = {"public.*"};
+  CaptureOnce();
+  Run("CREATE TABLE public.later (id int PRIMARY KEY); INSERT INTO public.later VALUES (1);"
+      "ALTER PUBLICATION freshet ADD TABLE public.later");
+
+  const Error error = RunToError();
+
+  EXPECT_EQ(error.kind, ErrorKind::kGap) << error;
+  EXPECT_THAT(error.message, HasSubstr("public.later was added to publication"));
+}
+
 TEST_P(CaptureFaultsTest, AnUnfinishedSnapshotIsTakenAnewWithANewSlot) {
   options_.batch_rows = 100;
   MakeTable();

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <cstdlib>
 #include <thread>
 
 #include "support/postgres_server.h"
@@ -234,6 +235,51 @@ TEST_P(ConnectionTest, AServerSurvivesImmediateStopAndResume) {
   ASSERT_TRUE(server_->Resume().has_value());
 
   EXPECT_EQ(*server_->Ask("SELECT count(*) FROM public.t"), "1");
+}
+
+/// A TLS record may lie decrypted in the library while the socket has nothing: no wait may hang
+/// then.
+TEST(TlsTest, MessagesLargerThanARecordArriveWithoutWaitingForMore) {
+  auto server = PostgresServer::Start({.major = 15, .settings = {}, .encoding = "UTF8"});
+  ASSERT_TRUE(server.has_value()) << server.error();
+  const std::string data = (*server)->folder() + "/data";
+  const std::string openssl =
+      "openssl req -new -x509 -days 2 -nodes -newkey rsa:2048 -subj /CN=127.0.0.1 -addext "
+      "subjectAltName=IP:127.0.0.1 -keyout " +
+      data + "/server.key -out " + data + "/server.crt 2>/dev/null && chmod 600 " + data +
+      "/server.key && chown --reference=" + data + "/PG_VERSION " + data + "/server.key";
+  ASSERT_EQ(std::system(openssl.c_str()), 0) << "needs the openssl program";
+  ASSERT_TRUE((*server)->Run("ALTER SYSTEM SET ssl = on").has_value());
+  ASSERT_TRUE((*server)->Stop().has_value());
+  ASSERT_TRUE((*server)->Resume().has_value());
+  const std::string url = (*server)->url().Reveal();
+
+  auto connection =
+      Connection::Connect(Secret(url + "?sslmode=verify-full&sslrootcert=" + data + "/server.crt"));
+  auto untrusted = Connection::Connect(Secret(url + "?sslmode=verify-full&sslrootcert=/dev/null"));
+
+  ASSERT_TRUE(connection.has_value()) << connection.error();
+  EXPECT_TRUE(connection->over_tls());
+  EXPECT_FALSE(untrusted.has_value());
+  for (const int size : {1, 8'000, 16'384, 20'000, 32'768, 50'000, 1'000'000}) {
+    auto rows = connection->Query(fmt::format("SELECT repeat('x', {})", size));
+    ASSERT_TRUE(rows.has_value()) << rows.error();
+    EXPECT_EQ(rows->at(0, 0).size(), static_cast<size_t>(size));
+    ASSERT_TRUE(
+        connection
+            ->StartCopyOut(fmt::format(
+                "COPY (SELECT repeat('x', {}) FROM generate_series(1, 20)) TO STDOUT", size))
+            .has_value());
+    int64_t bytes = 0;
+    CopyMessage message;
+    for (;;) {
+      auto more = connection->ReadCopy(message);
+      ASSERT_TRUE(more.has_value()) << more.error();
+      if (!*more) break;
+      bytes += static_cast<int64_t>(message.bytes().size());
+    }
+    EXPECT_EQ(bytes, 20 * (int64_t{size} + 1));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Majors, ConnectionTest,

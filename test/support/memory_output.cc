@@ -135,7 +135,11 @@ void MemoryOutput::MakeDurable() {
 
 postgres::ResumePoint MemoryOutput::resume() const {
   const std::lock_guard lock(mutex_);
-  return {.source = source_, .appended = appended_, .open = open_};
+  std::vector<change::TableId> tables;
+  for (const auto& batch : batches_) {
+    for (const change::TableChanges& table : batch->tables) tables.push_back(table.schema->id());
+  }
+  return {.source = source_, .appended = appended_, .tables = std::move(tables), .open = open_};
 }
 
 void MemoryOutput::LoseWhatIsNotDurable() {
