@@ -434,8 +434,9 @@ Status CaptureImpl::Continue(Session& session) {
 
   FRESHET_RETURN_IF_ERROR(CheckKnownTables(session, *publication));
 
-  if (source.timeline != server.timeline || source.slot != options_.slot ||
-      source.publication != options_.publication) {
+  const bool changed = source.timeline != server.timeline || source.slot != options_.slot ||
+                       source.publication != options_.publication;
+  if (changed && !session.resume.open.has_value()) {  // a log records a source between transactions
     logging::Warning("the source goes on in another form",
                      {{"timeline_before", source.timeline}, {"timeline", server.timeline}});
     change::SourceIdentity updated = source;
