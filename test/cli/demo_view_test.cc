@@ -33,7 +33,7 @@ TEST(PictureTest, ShowsSourcePipelineAndEverySink) {
   const std::string picture = Joined(Picture(MakeView(), Style()));
 
   EXPECT_NE(picture.find("15 of 30 s"), std::string::npos);
-  EXPECT_NE(picture.find("12,345 rows written"), std::string::npos);
+  EXPECT_NE(picture.find("12,345 rows by the application"), std::string::npos);
   EXPECT_NE(picture.find("streaming"), std::string::npos);
   EXPECT_NE(picture.find("├── warehouse"), std::string::npos);
   EXPECT_NE(picture.find("└── lake"), std::string::npos);

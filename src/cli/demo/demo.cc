@@ -237,7 +237,6 @@ Status Demo::StartPipeline() {
   setup_.source_url = cluster_->ConfigUrl();
   setup_.lake_url = options_.s3_url.empty() ? setup_.folder + "/lake" : options_.s3_url;
   setup_.s3_endpoint = options_.s3_endpoint;
-  setup_.flush_interval = "500ms";
   FRESHET_TRY(setup_.http_port, FreePort());
   std::ofstream config(setup_.config_path());
   config << ConfigText(setup_);

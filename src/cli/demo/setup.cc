@@ -18,17 +18,17 @@ sinks:
   warehouse:
     duckdb: {{ path: "{}" }}
     mode: upsert
-    flush: {{ interval: {} }}
+    flush: {{ interval: 100ms }}
   lake:
     files:
       url: "{}"
       format: parquet{}
     mode: append
-    flush: {{ interval: {} }}
+    flush: {{ interval: 1s }}
 http: {{ listen: "127.0.0.1:{}" }}
 )",
-                     setup.source_url, setup.folder, setup.warehouse_path(), setup.flush_interval,
-                     setup.lake_url, s3, setup.flush_interval, setup.http_port);
+                     setup.source_url, setup.folder, setup.warehouse_path(), setup.lake_url, s3,
+                     setup.http_port);
 }
 
 }  // namespace freshet::cli::demo

@@ -9,9 +9,8 @@ struct Setup {
   std::string folder;
   std::string source_url;  ///< libpq keywords, password by file
   int http_port = 0;
-  std::string lake_url;        ///< folder or s3:// URL of the Parquet files
-  std::string s3_endpoint;     ///< for an S3 server other than AWS
-  std::string flush_interval;  ///< "1s"
+  std::string lake_url;     ///< folder or s3:// URL of the Parquet files
+  std::string s3_endpoint;  ///< for an S3 server other than AWS
 
   std::string config_path() const { return folder + "/freshet.yaml"; }
   std::string warehouse_path() const { return folder + "/shop.duckdb"; }

@@ -182,7 +182,6 @@ Result<Standing> BringUp(const std::string& folder, Screen& screen, const Clock&
   Setup& setup = standing.setup;
   setup.folder = folder;
   setup.lake_url = folder + "/lake";
-  setup.flush_interval = "1s";
   standing.rate = kRate;
   std::error_code error;
   fs::create_directories(folder, error);
@@ -268,7 +267,12 @@ Result<UpResult> Up(const std::string& folder, Screen& screen, const Clock& cloc
 Result<DownResult> Down(const std::string& folder, Screen& screen, const Clock& clock) {
   FRESHET_TRY(const Lock lock, Lock::Take(folder));
   screen.Doing("stopping");
-  return TakeDown(folder, clock);
+  FRESHET_TRY(const DownResult result, TakeDown(folder, clock));
+  // What is left of the path, where nothing else is kept in it.
+  std::error_code ignored;
+  fs::remove(folder + ".lock", ignored);
+  fs::remove(fs::path(folder).parent_path(), ignored);
+  return result;
 }
 
 }  // namespace freshet::cli::demo

@@ -28,7 +28,7 @@ std::vector<std::string> Picture(const View& view, const Style& style) {
       "  {}  {:.0f} of {:.0f} s", Bar(view.elapsed_seconds / view.total_seconds, kBarCells),
       std::min(view.elapsed_seconds, view.total_seconds), view.total_seconds));
   lines.push_back("");
-  lines.push_back(fmt::format("  {} {:<14} {:>12} rows written {:>8.0f}/s",
+  lines.push_back(fmt::format("  {} {:<14} {:>12} rows by the application {:>6.0f}/s",
                               style.Bold("PostgreSQL"), view.postgres_version,
                               Grouped(view.written_rows), view.written_per_second));
   lines.push_back("    │");
@@ -50,7 +50,7 @@ std::vector<std::string> Picture(const View& view, const Style& style) {
 }
 
 std::string OneLine(const View& view) {
-  std::string line = fmt::format("{:>3.0f} s  written {} rows ({:.0f}/s)  pipeline {}",
+  std::string line = fmt::format("{:>5.0f} s  written {} rows ({:.0f}/s)  pipeline {}",
                                  view.elapsed_seconds, view.written_rows, view.written_per_second,
                                  view.running ? view.pipeline_state : std::string("killed"));
   for (const SinkView& sink : view.sinks) {
