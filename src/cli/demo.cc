@@ -73,18 +73,18 @@ Result<ExitCode> RunOnce(const demo::Options& options, const Context& context) {
 
 /// Commands that look into a standing demo.
 ordered_json LookAround(const demo::Standing& standing) {
-  const demo::Setup& setup = standing.setup;
-  const std::string config = setup.config_path();
+  const demo::Layout& layout = standing.layout;
+  const std::string config = layout.config_path();
   return {
       {"status", fmt::format("freshet status -c {}", config)},
       {"query", fmt::format("freshet query -c {} \"SELECT status, count(*), sum(total_amount) FROM "
                             "public.orders GROUP BY 1\"",
                             config)},
       {"verify", fmt::format("freshet verify -c {}", config)},
-      {"metrics", fmt::format("curl http://127.0.0.1:{}/metrics", setup.http_port)},
-      {"files", fmt::format("find {} -name '*.parquet'", setup.lake_url)},
+      {"metrics", fmt::format("curl http://127.0.0.1:{}/metrics", layout.http_port)},
+      {"files", fmt::format("find {} -name '*.parquet'", layout.lake_url)},
       {"psql", standing.psql},
-      {"log", fmt::format("tail -f {}", setup.pipeline_output())},
+      {"log", fmt::format("tail -f {}", layout.pipeline_output())},
       {"down", "freshet demo down"}};
 }
 

@@ -1,8 +1,8 @@
 #include <gtest/gtest.h>
 
+#include "cli/demo/layout.h"
 #include "cli/demo/probe.h"
 #include "cli/demo/process.h"
-#include "cli/demo/setup.h"
 #include "config/yaml_reader.h"
 #include "http/status_json.h"
 #include "pipeline/options.h"
@@ -52,21 +52,21 @@ TEST(ProbeTest, NobodyThereIsUnavailable) {
 }
 
 TEST(ConfigTextTest, IsAConfigurationThatFreshetTakes) {
-  Setup setup;
-  setup.folder = "/tmp/somewhere";
-  setup.source_url = "host=127.0.0.1 dbname=shop";
-  setup.http_port = 12'345;
-  setup.lake_url = "s3://bucket/prefix";
-  setup.s3_endpoint = "http://127.0.0.1:9000";
+  Layout layout;
+  layout.folder = "/tmp/somewhere";
+  layout.source_url = "host=127.0.0.1 dbname=shop";
+  layout.http_port = 12'345;
+  layout.lake_url = "s3://bucket/prefix";
+  layout.s3_endpoint = "http://127.0.0.1:9000";
   pipeline::Options options;
 
   const Status read = config::ReadYaml(
-      ConfigText(setup), "demo", [&](config::Binder& binder) { pipeline::Bind(binder, options); });
+      ConfigText(layout), "demo", [&](config::Binder& binder) { pipeline::Bind(binder, options); });
 
   ASSERT_TRUE(read.has_value()) << read.error();
   ASSERT_EQ(options.sinks.size(), 2U);
   EXPECT_EQ(options.http.listen, "127.0.0.1:12345");
-  EXPECT_EQ(options.sinks[0].factory->WarehousePath(), setup.warehouse_path());
+  EXPECT_EQ(options.sinks[0].factory->WarehousePath(), layout.warehouse_path());
 }
 
 }  // namespace

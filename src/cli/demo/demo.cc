@@ -17,9 +17,9 @@
 #include <utility>
 
 #include "cli/demo/cluster.h"
+#include "cli/demo/layout.h"
 #include "cli/demo/probe.h"
 #include "cli/demo/process.h"
-#include "cli/demo/setup.h"
 #include "config/yaml_reader.h"
 #include "generate/generator.h"
 #include "postgres/connection.h"
@@ -185,7 +185,7 @@ class Demo {
   std::optional<OwnFolder> folder_;
   std::optional<Cluster> cluster_;
   std::optional<Process> pipeline_;
-  Setup setup_;
+  Layout layout_;
 
   View view_;
   PipelineFigures figures_;
@@ -223,8 +223,8 @@ Status Demo::StartSource() {
 
 Status Demo::LaunchPipeline() {
   FRESHET_TRY(pipeline_,
-              Process::Start({.arguments = {OwnProgram(), "run", "-c", setup_.config_path()},
-                              .output = setup_.pipeline_output(),
+              Process::Start({.arguments = {OwnProgram(), "run", "-c", layout_.config_path()},
+                              .output = layout_.pipeline_output(),
                               .user = {},
                               .death_signal = SIGKILL}));
   return {};
@@ -233,20 +233,20 @@ Status Demo::LaunchPipeline() {
 Status Demo::StartPipeline() {
   screen_.Doing("starting freshet");
   const nanoseconds begun = clock_.Monotonic();
-  setup_.folder = folder_->path();
-  setup_.source_url = cluster_->ConfigUrl();
-  setup_.lake_url = options_.s3_url.empty() ? setup_.folder + "/lake" : options_.s3_url;
-  setup_.s3_endpoint = options_.s3_endpoint;
-  FRESHET_TRY(setup_.http_port, FreePort());
-  std::ofstream config(setup_.config_path());
-  config << ConfigText(setup_);
+  layout_.folder = folder_->path();
+  layout_.source_url = cluster_->ConfigUrl();
+  layout_.lake_url = options_.s3_url.empty() ? layout_.folder + "/lake" : options_.s3_url;
+  layout_.s3_endpoint = options_.s3_endpoint;
+  FRESHET_TRY(layout_.http_port, FreePort());
+  std::ofstream config(layout_.config_path());
+  config << ConfigText(layout_);
   config.close();
-  if (!config) return Fail(ErrorKind::kIo, "cannot write {}", setup_.config_path());
+  if (!config) return Fail(ErrorKind::kIo, "cannot write {}", layout_.config_path());
   FRESHET_RETURN_IF_ERROR(LaunchPipeline());
 
   const nanoseconds deadline = begun + kReadyTimeout;
   while (true) {
-    if (const auto figures = Probe(setup_.http_port); figures.has_value()) {
+    if (const auto figures = Probe(layout_.http_port); figures.has_value()) {
       const auto& sinks = figures->sinks;
       if (!sinks.empty() && std::all_of(sinks.begin(), sinks.end(), [](const SinkFigures& sink) {
             return sink.durable > change::Lsn{};
@@ -256,7 +256,7 @@ Status Demo::StartPipeline() {
     }
     if (!pipeline_->Running() || clock_.Monotonic() > deadline) {
       return Fail(ErrorKind::kFatal, "the pipeline did not start: {}",
-                  Tail(setup_.pipeline_output(), 2'000));
+                  Tail(layout_.pipeline_output(), 2'000));
     }
     if (!clock_.WaitFor(milliseconds(20), stop_)) return Fail(ErrorKind::kCancelled, "stopped");
   }
@@ -278,7 +278,7 @@ bool Demo::Look(const generate::Progress& written, nanoseconds since) {
   view_.written_rows = options_.initial_rows + written.rows;
   view_.written_per_second = written_rate_.Update(now, written.rows);
   view_.running = pipeline_->Running();
-  auto figures = Probe(setup_.http_port);
+  auto figures = Probe(layout_.http_port);
   if (figures.has_value()) {
     figures_ = std::move(*figures);
     view_.pipeline_state = figures_.capture_state;
@@ -345,12 +345,12 @@ Status Demo::WatchTraffic() {
                                outcome_.recovery_seconds));
     } else if (!pipeline_->Running()) {
       return Fail(ErrorKind::kFatal, "the pipeline ended: {}",
-                  Tail(setup_.pipeline_output(), 2'000));
+                  Tail(layout_.pipeline_output(), 2'000));
     }
     if (!recovered_ && killed_at_.count() > 0 &&
         clock_.Monotonic() > killed_at_ + kRecoveryTimeout) {
       return Fail(ErrorKind::kFatal, "the pipeline did not catch up after the kill: {}",
-                  Tail(setup_.pipeline_output(), 2'000));
+                  Tail(layout_.pipeline_output(), 2'000));
     }
     if (!clock_.WaitFor(kFrame, stop_)) return Fail(ErrorKind::kCancelled, "stopped");
   }
@@ -373,7 +373,7 @@ Status Demo::WatchTraffic() {
 Status Demo::Verify() {
   pipeline::Options pipeline;
   FRESHET_RETURN_IF_ERROR(config::ReadYamlFile(
-      setup_.config_path(), [&](config::Binder& binder) { pipeline::Bind(binder, pipeline); }));
+      layout_.config_path(), [&](config::Binder& binder) { pipeline::Bind(binder, pipeline); }));
   const nanoseconds begun = clock_.Monotonic();
   FRESHET_TRY(outcome_.report,
               verify::Verify(pipeline, {}, clock_, stop_, [&](const verify::Progress& progress) {

@@ -65,7 +65,7 @@ std::string StatePath(const std::string& folder) { return folder + "/state.json"
 /// What is needed to find everything again. Written before anything is started.
 Status WriteState(const std::string& folder, const Standing& standing) {
   const nlohmann::json state = {{"cluster_folder", standing.cluster_folder},
-                                {"http_port", standing.setup.http_port},
+                                {"http_port", standing.layout.http_port},
                                 {"psql", standing.psql},
                                 {"rate", standing.rate}};
   const std::string path = StatePath(folder);
@@ -83,10 +83,10 @@ std::optional<Standing> ReadState(const std::string& folder) {
   const auto state = nlohmann::json::parse(file, nullptr, false);
   if (!state.is_object()) return std::nullopt;
   Standing standing;
-  standing.setup.folder = folder;
-  standing.setup.lake_url = folder + "/lake";
+  standing.layout.folder = folder;
+  standing.layout.lake_url = folder + "/lake";
   standing.cluster_folder = state.value("cluster_folder", "");
-  standing.setup.http_port = state.value("http_port", 0);
+  standing.layout.http_port = state.value("http_port", 0);
   standing.psql = state.value("psql", "");
   standing.rate = state.value("rate", int64_t{0});
   return standing;
@@ -158,11 +158,11 @@ Result<Process> StartOwn(const std::vector<std::string>& arguments, const std::s
   return Process::Start(options);
 }
 
-Status WaitUntilReady(const Setup& setup, Process& pipeline, const Clock& clock,
+Status WaitUntilReady(const Layout& layout, Process& pipeline, const Clock& clock,
                       const std::stop_token& stop) {
   const auto deadline = clock.Monotonic() + kReadyTimeout;
   while (true) {
-    const auto figures = Probe(setup.http_port);
+    const auto figures = Probe(layout.http_port);
     if (figures.has_value() && !figures->sinks.empty() &&
         std::all_of(figures->sinks.begin(), figures->sinks.end(),
                     [](const SinkFigures& sink) { return sink.durable > change::Lsn{}; })) {
@@ -170,7 +170,7 @@ Status WaitUntilReady(const Setup& setup, Process& pipeline, const Clock& clock,
     }
     if (!pipeline.Running() || clock.Monotonic() > deadline) {
       return Fail(ErrorKind::kFatal, "the pipeline did not start: {}",
-                  Tail(setup.pipeline_output(), 2'000));
+                  Tail(layout.pipeline_output(), 2'000));
     }
     if (!clock.WaitFor(kPollInterval, stop)) return Fail(ErrorKind::kCancelled, "stopped");
   }
@@ -179,9 +179,9 @@ Status WaitUntilReady(const Setup& setup, Process& pipeline, const Clock& clock,
 Result<Standing> BringUp(const std::string& folder, Screen& screen, const Clock& clock,
                          const std::stop_token& stop) {
   Standing standing;
-  Setup& setup = standing.setup;
-  setup.folder = folder;
-  setup.lake_url = folder + "/lake";
+  Layout& layout = standing.layout;
+  layout.folder = folder;
+  layout.lake_url = folder + "/lake";
   standing.rate = kRate;
   std::error_code error;
   fs::create_directories(folder, error);
@@ -210,22 +210,22 @@ Result<Standing> BringUp(const std::string& folder, Screen& screen, const Clock&
   FRESHET_TRY(std::ignore, generate::Generate(fill, clock, stop, [](const auto&) {}));
 
   screen.Doing("starting freshet");
-  setup.source_url = cluster.ConfigUrl();
-  FRESHET_TRY(setup.http_port, FreePort());
+  layout.source_url = cluster.ConfigUrl();
+  FRESHET_TRY(layout.http_port, FreePort());
   FRESHET_RETURN_IF_ERROR(WriteState(folder, standing));
-  std::ofstream config(setup.config_path());
-  config << ConfigText(setup);
+  std::ofstream config(layout.config_path());
+  config << ConfigText(layout);
   config.close();
-  if (!config) return Fail(ErrorKind::kIo, "cannot write {}", setup.config_path());
+  if (!config) return Fail(ErrorKind::kIo, "cannot write {}", layout.config_path());
   FRESHET_TRY(Process pipeline,
-              StartOwn({"run", "-c", setup.config_path()}, setup.pipeline_output()));
-  FRESHET_RETURN_IF_ERROR(WaitUntilReady(setup, pipeline, clock, stop));
+              StartOwn({"run", "-c", layout.config_path()}, layout.pipeline_output()));
+  FRESHET_RETURN_IF_ERROR(WaitUntilReady(layout, pipeline, clock, stop));
   screen.Step(
       fmt::format("freshet took {} rows to DuckDB and to Parquet files", Grouped(kInitialRows)));
 
-  FRESHET_TRY(std::ignore, StartOwn({"generate", "-c", setup.config_path(), "--schema", "shop",
+  FRESHET_TRY(std::ignore, StartOwn({"generate", "-c", layout.config_path(), "--schema", "shop",
                                      "--rate", std::to_string(kRate), "--truncate"},
-                                    setup.generate_output()));
+                                    layout.generate_output()));
   screen.Step(fmt::format("traffic runs, {} rows a second", kRate));
   return standing;
 }

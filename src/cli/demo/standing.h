@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
-#include "cli/demo/setup.h"
+#include "cli/demo/layout.h"
 #include "cli/demo/view.h"
 
 namespace freshet::cli::demo {
@@ -17,7 +17,7 @@ Result<std::string> StandingFolder();
 /// A demo that stays: a private PostgreSQL, traffic and a pipeline, each a process that outlives
 /// this one.
 struct Standing {
-  Setup setup;
+  Layout layout;
   std::string cluster_folder;
   std::string psql;  ///< a command that opens the source
   int64_t rate = 0;  ///< rows a second

@@ -5,7 +5,7 @@
 namespace freshet::cli::demo {
 
 /// Where the parts of a demo are, all in one folder but the cluster.
-struct Setup {
+struct Layout {
   std::string folder;
   std::string source_url;  ///< libpq keywords, password by file
   int http_port = 0;
@@ -20,6 +20,6 @@ struct Setup {
 
 /// The configuration of the demo's pipeline: all tables of public, to DuckDB as they are, to
 /// Parquet as a changelog.
-std::string ConfigText(const Setup& setup);
+std::string ConfigText(const Layout& layout);
 
 }  // namespace freshet::cli::demo

@@ -1,13 +1,13 @@
-#include "cli/demo/setup.h"
+#include "cli/demo/layout.h"
 
 #include <fmt/format.h>
 
 namespace freshet::cli::demo {
 
-std::string ConfigText(const Setup& setup) {
+std::string ConfigText(const Layout& layout) {
   std::string s3;
-  if (!setup.s3_endpoint.empty()) {
-    s3 = fmt::format("\n      s3: {{ endpoint: \"{}\" }}", setup.s3_endpoint);
+  if (!layout.s3_endpoint.empty()) {
+    s3 = fmt::format("\n      s3: {{ endpoint: \"{}\" }}", layout.s3_endpoint);
   }
   return fmt::format(R"(source:
   postgres:
@@ -27,8 +27,8 @@ sinks:
     flush: {{ interval: 1s }}
 http: {{ listen: "127.0.0.1:{}" }}
 )",
-                     setup.source_url, setup.folder, setup.warehouse_path(), setup.lake_url, s3,
-                     setup.http_port);
+                     layout.source_url, layout.folder, layout.warehouse_path(), layout.lake_url, s3,
+                     layout.http_port);
 }
 
 }  // namespace freshet::cli::demo
