@@ -133,13 +133,10 @@ class Crash:
         return code
 
     def fault(self, round_number):
-        """Every failpoint in turn; in between, random moments and the server's death."""
+        """Every failpoint in turn, then random moments and the server's death."""
         faults = [(self.die_at_failpoint, name) for name in FAILPOINTS]
         faults += [(self.die_at_random, "random")] * 2
-        if round_number % 2:
-            faults += [(self.lose_the_server, "server_kill")]
-        else:
-            faults += [(self.lose_the_server, "server_stop")]
+        faults += [(self.lose_the_server, "server_kill"), (self.lose_the_server, "server_stop")]
         return faults[round_number % len(faults)]
 
     # Rounds.
