@@ -40,6 +40,8 @@ Action AddCheck(CLI::App& app);
 Action AddDemo(CLI::App& app);
 Action AddDocs(CLI::App& app);
 Action AddGenerate(CLI::App& app);
+Action AddLog(CLI::App& app);
+Action AddQuery(CLI::App& app);
 Action AddRun(CLI::App& app);
 Action AddStatus(CLI::App& app);
 Action AddVerify(CLI::App& app);

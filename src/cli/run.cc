@@ -19,6 +19,7 @@
 #include "http/status_json.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/remote_scan.h"
+#include "sink/duckdb/query.h"
 
 namespace freshet::cli {
 namespace {
@@ -42,6 +43,13 @@ Result<std::unique_ptr<http::Server>> Serve(const pipeline::Pipeline& pipeline) 
   const bool reads = options.http.query == pipeline::QueryAccess::kAlways ||
                      (options.http.query == pipeline::QueryAccess::kLocal && address.is_loopback());
   if (reads) {
+    const auto warehouse = pipeline::FindWarehouse(options, "");
+    if (warehouse.has_value()) {
+      handlers.query = [path = *warehouse](const std::string& sql,
+                                           const sink::duckdb::QueryLimits& limits) {
+        return sink::duckdb::Query(path, sql, limits, /*local_files=*/false, {});
+      };
+    }
     handlers.scan = [&options](std::string_view sink, std::span<const std::byte> request,
                                const std::function<bool(std::string_view)>& write) {
       pipeline::ServeScan(options, sink, request, write);

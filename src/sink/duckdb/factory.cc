@@ -1,3 +1,5 @@
+#include <filesystem>
+
 #include "sink/duckdb/duckdb_sink.h"
 #include "sink/duckdb/read_back.h"
 
@@ -18,6 +20,12 @@ class DuckDbFactory final : public Factory {
 
   Result<std::unique_ptr<ReadBack>> MakeReadBack(const SinkOptions& options) const override {
     return std::unique_ptr<ReadBack>(std::make_unique<DuckDbReadBack>(options_.path, options.mode));
+  }
+
+  Status CheckTarget() const override {
+    if (!std::filesystem::exists(options_.path)) return {};  // made when the sink opens
+    FRESHET_TRY([[maybe_unused]] const auto database, Database::Open(options_.path, Access::kRead));
+    return {};
   }
 
   std::string WarehousePath() const override { return options_.path; }
