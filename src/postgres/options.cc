@@ -1,7 +1,10 @@
 #include "postgres/options.h"
 
 #include <array>
+#include <chrono>
 #include <string_view>
+
+#include "postgres/table_filter.h"
 
 namespace freshet::postgres {
 
@@ -30,6 +33,32 @@ void Bind(config::Binder& binder, Options& options) {
                options.batch_rows);
   binder.Value({"batch_bytes", "Bytes of a batch, at most; a larger transaction is split."},
                options.batch_bytes);
+
+  // What the server allows in a slot's name; so it needs no thought in SQL either.
+  const bool slot_ok =
+      !options.slot.empty() && options.slot.size() <= 63 &&
+      options.slot.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") == std::string::npos;
+  if (!slot_ok) binder.Reject("slot", "must be 1 to 63 lower-case letters, digits and underscores");
+  if (options.publication.empty()) binder.Reject("publication", "must not be empty");
+  if (!options.tables.empty()) {
+    const auto filter = TableFilter::Create(options.tables, options.exclude);
+    if (!filter.has_value()) binder.Reject("tables", filter.error().message);
+  }
+  if (options.snapshot_workers < 1 || options.snapshot_workers > 64) {
+    binder.Reject("snapshot_workers", "must be 1 to 64");
+  }
+  if (options.status_interval < std::chrono::milliseconds(100)) {
+    binder.Reject("status_interval", "must be at least 100ms");
+  }
+  if (options.slot_create_timeout <= std::chrono::seconds(0)) {
+    binder.Reject("slot_create_timeout", "must be above zero");
+  }
+  if (options.batch_rows < 1 || options.batch_rows > 1'000'000) {
+    binder.Reject("batch_rows", "must be 1 to 1000000");
+  }
+  if (options.batch_bytes.bytes < 4096 || options.batch_bytes.bytes > int64_t{512} << 20) {
+    binder.Reject("batch_bytes", "must be 4KiB to 512MiB");
+  }
 }
 
 }  // namespace freshet::postgres

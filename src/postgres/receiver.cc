@@ -60,7 +60,7 @@ Status Receiver::Run(std::stop_token stop) {
     if (!waited.has_value() && !stop.stop_requested()) return waited;
   }
   // What became durable meanwhile need not be sent again after a restart.
-  return stream_.Acknowledge(output_.Durable().commit_end, clock_.Now(), {});
+  return stream_.Acknowledge(output_.Durable().commit_end, clock_.Now(), stop);
 }
 
 Status Receiver::Receive() {
