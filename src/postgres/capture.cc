@@ -413,6 +413,15 @@ Status CaptureImpl::Continue(Session& session) {
                 kNewLog);
   }
 
+  FRESHET_TRY(const std::optional<Publication> publication,
+              InspectPublication(connection, options_.publication, session.stop));
+  if (!publication.has_value()) {
+    return Fail(ErrorKind::kGap,
+                "publication '{}' is gone: the changes made since then were not recorded for it; "
+                "{}",
+                options_.publication, kNewLog);
+  }
+
   FRESHET_TRY(const std::vector<Check> table_checks,
               CheckTables(session.catalog, options_, session.stop));
   for (const Check& check : table_checks) {
@@ -423,15 +432,6 @@ Status CaptureImpl::Continue(Session& session) {
     if (check.name != "publication" || check.result != CheckResult::kFail) continue;
     return Fail(ErrorKind::kGap, "{}; repair: {}", check.what, check.repair);
   }
-  FRESHET_TRY(const std::optional<Publication> publication,
-              InspectPublication(connection, options_.publication, session.stop));
-  if (!publication.has_value()) {
-    return Fail(ErrorKind::kGap,
-                "publication '{}' is gone: the changes made since then were not recorded for it; "
-                "{}",
-                options_.publication, kNewLog);
-  }
-
   FRESHET_RETURN_IF_ERROR(CheckKnownTables(session, *publication));
 
   const bool changed = source.timeline != server.timeline || source.slot != options_.slot ||
@@ -495,12 +495,11 @@ class SideWatch final : public Receiver::Companion {
     // A walsender has nothing to say on the side, unless it skips a publication that is gone (18).
     for (const std::string& notice : notices) {
       logging::Warning("the walsender says", {{"message", notice}});
-      FRESHET_TRY(const std::optional<Publication> publication,
-                  InspectPublication(catalog_.connection(), options_.publication, stop));
-      if (publication.has_value()) continue;
+      if (notice.find(options_.publication) == std::string::npos) continue;
       return Fail(ErrorKind::kGap,
-                  "publication '{}' is gone, and the server skips the rows of its tables; {}",
-                  options_.publication, kNewLog);
+                  "publication '{}' is gone, or was made anew, and the server skips rows of its "
+                  "tables (\"{}\"); {}",
+                  options_.publication, notice, kNewLog);
     }
     return true;
   }
@@ -573,6 +572,12 @@ Error CaptureImpl::Diagnose(Error error, std::stop_token stop) {
     return {ErrorKind::kGap,
             fmt::format("publication '{}' is gone: its changes cannot be decoded any more; {}",
                         options_.publication, kNewLog)};
+  }
+  if (error.kind == ErrorKind::kNotFound) {  // 10 to 17: not there at that place in the WAL
+    return {ErrorKind::kGap,
+            fmt::format("publication '{}' was made anew, and changes from before cannot be "
+                        "decoded any more ({}); {}",
+                        options_.publication, error.message, kNewLog)};
   }
   return error;
 }

@@ -488,6 +488,8 @@ Result<bool> Connection::WaitReadable(nanoseconds timeout, std::stop_token stop)
   return impl_->Wait(POLLIN, timeout, stop);
 }
 
+bool Connection::has_notices() const { return !impl_->notices.empty(); }
+
 std::vector<std::string> Connection::TakeNotices() { return std::exchange(impl_->notices, {}); }
 
 std::string Connection::QuoteIdentifier(std::string_view name) {

@@ -161,6 +161,7 @@ class Connection {
   /// What the server said outside of answers (NOTICE, WARNING) since the last call, oldest first;
   /// the newest kMaxNotices of them.
   std::vector<std::string> TakeNotices();
+  bool has_notices() const;
   static constexpr size_t kMaxNotices = 32;
 
   /// "name" and 'text', quoted for SQL.

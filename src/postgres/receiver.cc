@@ -43,12 +43,12 @@ Receiver::Receiver(ReplicationStream stream, Assembler& assembler, TableGate gat
 Status Receiver::Run(std::stop_token stop) {
   while (!stop.stop_requested()) {
     FRESHET_RETURN_IF_ERROR(Receive());
+    FRESHET_RETURN_IF_ERROR(LookAround(stop));  // before anything received is passed on
     FRESHET_RETURN_IF_ERROR(CutIfDue());
     EmitIdlePosition();
     const bool full = pending_.size() >= kMaxPending;
     FRESHET_RETURN_IF_ERROR(OfferPending(full ? Nanos(kOfferWait) : Nanos(0), stop));
     FRESHET_RETURN_IF_ERROR(AcknowledgeIfDue(stop));
-    FRESHET_RETURN_IF_ERROR(LookAround(stop));
     ShowFigures();
     if (ended_) {
       board_.Enter(CaptureState::kServerStopping, stream_.end_reason());
@@ -194,7 +194,9 @@ Status Receiver::LookAround(std::stop_token stop) {
     return Fail(ErrorKind::kUnavailable,
                 "the server shuts down; all that is durable was acknowledged");
   }
-  if (now - last_companion_ < kCompanionInterval) return {};
+  // A warning of the walsender may mean that it leaves out rows: at once.
+  const bool due = now - last_companion_ >= kCompanionInterval;
+  if (!due && !stream_.connection().has_notices()) return {};
   last_companion_ = now;
   const bool check_slot = last_slot_ == Nanos(0) || now - last_slot_ >= kSlotInterval;
   if (check_slot) last_slot_ = now;

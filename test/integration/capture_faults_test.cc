@@ -390,6 +390,20 @@ TEST_P(CaptureFaultsTest, APublicationDroppedUnderTheStreamIsAGap) {
   EXPECT_THAT(end->error().message, HasSubstr("publication 'freshet' is gone"));
 }
 
+/// The rows written while there was none are in the WAL, and no version decodes them.
+TEST_P(CaptureFaultsTest, APublicationMadeAnewIsAGap) {
+  CaptureOnce();
+  Run("DROP PUBLICATION freshet");
+  Run("INSERT INTO public.t VALUES (2, 'lost')");
+  Run("CREATE PUBLICATION freshet FOR TABLE public.t");
+  Run("INSERT INTO public.t VALUES (3, 'x')");
+
+  const Error error = RunToError();
+
+  EXPECT_EQ(error.kind, ErrorKind::kGap) << error;
+  EXPECT_THAT(error.message, HasSubstr("made anew"));
+}
+
 TEST_P(CaptureFaultsTest, ATableThatCameLaterIsAGapUntilItIsExcluded) {
   options_.tables = {"public.*"};
   CaptureOnce();
