@@ -352,6 +352,8 @@ Result<StoredPosition> FilesSink::Flush() {
     FRESHET_RETURN_IF_ERROR(storage_->Publish(pending));
   }
   FRESHET_FAILPOINT("before_sink_commit");
+  // Publishing may have taken long; what is left of the race is in docs/files_layout.md.
+  FRESHET_RETURN_IF_ERROR(CheckStillOurs());
   FRESHET_RETURN_IF_ERROR(CommitManifest(std::move(next)));
   FRESHET_FAILPOINT("after_sink_commit");
 

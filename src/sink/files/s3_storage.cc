@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <mutex>
+#include <random>
 #include <string_view>
 #include <vector>
 
@@ -172,7 +173,7 @@ class S3Storage final : public Storage {
   Result<std::unique_ptr<PendingFile>> Create(const std::string& path) override {
     std::string staged;
     if (held_.use_count() > kMaxHeldUploads) {
-      staged = InRoot(fmt::format("{}/tmp/{}", kOwnFolder, next_temporary_++));
+      staged = InRoot(fmt::format("{}/tmp/{}-{}", kOwnFolder, staging_token_, next_staged_++));
     }
     const std::string final_path = InRoot(path);
     auto stream = store_->OpenOutputStream(staged.empty() ? final_path : staged);
@@ -243,7 +244,9 @@ class S3Storage final : public Storage {
   const std::shared_ptr<fs::S3FileSystem> store_;
   const std::string root_;                                            ///< bucket, or bucket/prefix
   const std::shared_ptr<const int> held_ = std::make_shared<int>(0);  ///< one share a held upload
-  int64_t next_temporary_ = 0;
+  /// Keeps what two writers stage apart, of which one is to be fenced.
+  const std::string staging_token_ = fmt::format("{:08x}", std::random_device()());
+  int64_t next_staged_ = 0;
 };
 
 }  // namespace

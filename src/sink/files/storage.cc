@@ -75,8 +75,8 @@ constexpr HttpCode kHttpCodes[] = {
     {"HTTP status 401", ErrorKind::kDenied, kRepairKeys},
     {"HTTP status 403", ErrorKind::kDenied, kRepairRights},
     {"HTTP status 404", ErrorKind::kNotFound, kRepairBucket},
-    {"HTTP status 5", ErrorKind::kUnavailable, "see the store's own log"},
     {"HTTP status 507", ErrorKind::kNoSpace, "make room in the store"},
+    {"HTTP status 5", ErrorKind::kUnavailable, "see the store's own log"},
 };
 
 /// `text` on one line and of a length that fits a message.
