@@ -14,6 +14,14 @@ class DuckDbFactory final : public Factory {
 
   std::string Reject(const SinkOptions&) const override { return {}; }
 
+  /// Two of DuckDB's row groups: full ones go to the file at once, what is less goes through its
+  /// write-ahead log first.
+  FlushPolicy DefaultFlush() const override {
+    FlushPolicy flush;
+    flush.rows = 250'000;
+    return flush;
+  }
+
   std::unique_ptr<Sink> MakeSink(const SinkOptions& options, const Clock& clock) const override {
     return std::make_unique<DuckDbSink>(options_, options, clock);
   }

@@ -16,7 +16,8 @@ void Bind(config::Binder& binder, Options& options) {
   binder.Value(
       {"checkpoint_wal", "Size of DuckDB's write-ahead log at which it is folded into the file."},
       options.checkpoint_wal);
-  binder.Value({"threads", "Threads DuckDB may use."}, options.threads);
+  binder.Value({"threads", "Threads DuckDB may use; more than one helps queries, not the sink."},
+               options.threads);
   if (options.memory_limit.bytes < kLeastMemory) {
     binder.Reject("memory_limit", "must be at least 32MiB");
   }

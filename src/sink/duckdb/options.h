@@ -10,10 +10,10 @@ namespace freshet::sink::duckdb {
 /// The `duckdb:` section of a sink.
 struct Options {
   std::string path;                                    ///< the database file
-  config::ByteSize memory_limit{int64_t{112} << 20};   ///< DuckDB's own; more goes to `<path>.tmp`
-  config::ByteSize buffer{int64_t{32} << 20};          ///< changes held before they are applied
+  config::ByteSize memory_limit{int64_t{80} << 20};    ///< DuckDB's own; more goes to `<path>.tmp`
+  config::ByteSize buffer{int64_t{16} << 20};          ///< changes held before they are applied
   config::ByteSize checkpoint_wal{int64_t{64} << 20};  ///< size of the WAL that starts one
-  int64_t threads = 2;
+  int64_t threads = 1;                                 ///< a second one mostly waits for the first
 };
 
 void Bind(config::Binder& binder, Options& options);
