@@ -179,7 +179,7 @@ Status DuckDbSink::CheckExceptions(const TableChanges& changes) {
       changes.schema->columns()[static_cast<size_t>(changes.exceptions.front().column)];
   return Fail(ErrorKind::kUnsupported,
               "table {}: column {} holds a value that DuckDB's type cannot, and exceptions is "
-              "'fail': change the value in the source, or set exceptions to 'text' or 'null'",
+              "'fail': change the value in the source, or set exceptions to 'keep_text' or 'null'",
               change::ToString(changes.schema->name()), column.name);
 }
 
