@@ -263,7 +263,7 @@ class Writer {
       if (ExceptionsPlace(MappingOf_(newest)) < 0) {
         return Fail(ErrorKind::kUnsupported,
                     "table {}: a key holds a value its DuckDB type cannot: set exceptions to "
-                    "'text', so that rows can be told apart",
+                    "'keep_text', so that rows can be told apart",
                     change::ToString(newest.schema->name()));
       }
       FRESHET_RETURN_IF_ERROR(DeleteMatching(all.subspan(plain_count), key, true));
