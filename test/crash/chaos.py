@@ -34,6 +34,7 @@ LONGEST_LIFE_SECONDS = 1.5  # before a kill at a random moment
 TRAFFIC_ROWS_PER_SECOND = 600
 INITIAL_ROWS = 2_000
 FRESH_EVERY = 10
+STOPPED_AT_ONCE = 130  # freshet's exit code
 MAIN_SLOT, COUNTING_SLOT = "freshet", "counting"
 
 
@@ -48,6 +49,7 @@ class Crash:
         self.options, self.server, self.folder = options, server, folder
         self.random = random.Random(options.seed)
         self.config = folder / "freshet.yaml"
+        self.changelog_config = folder / "changelog.yaml"  # for `query`: the same, one warehouse only
         self.data = folder / "data"
         self.counted = collections.Counter()  # (table, operation) -> changes the server decoded
         self.struck = collections.Counter()  # fault -> rounds in which it struck
@@ -145,23 +147,26 @@ class Crash:
         self.server.sql("postgres", "CREATE DATABASE shop")
         self.finish("generate", "--url", self.server.url("shop"), "--schema", "shop", "--seed",
                     self.options.seed, "--initial-rows", INITIAL_ROWS, "--rows", 100)
-        self.config.write_text(f"""
+        changelog = f"""
 source:
   postgres:
     url: {self.server.url('shop')}
     slot: {MAIN_SLOT}
     tables: [public.*]
     status_interval: 100ms
-log: {{ path: {self.data}/log }}
+log: {{ path: {self.data}/log, segment_size: 1MiB }}
 sinks:
-  warehouse:
-    duckdb: {{ path: {self.data}/warehouse.duckdb }}
-    mode: upsert
-    flush: {{ interval: 20ms }}
   changelog:
     duckdb: {{ path: {self.data}/changelog.duckdb }}
     mode: append
     flush: {{ interval: 50ms }}
+"""
+        self.changelog_config.write_text(changelog, encoding="utf-8")
+        self.config.write_text(changelog + f"""
+  warehouse:
+    duckdb: {{ path: {self.data}/warehouse.duckdb }}
+    mode: upsert
+    flush: {{ interval: 20ms }}
   lake:
     files: {{ url: "{self.data}/lake", format: parquet }}
     mode: append
@@ -204,7 +209,8 @@ sinks:
             finally:
                 traffic.terminate()
                 traffic.wait()
-            if traffic.returncode != 0 and not fault.startswith("server"):
+            ways_to_stop = (0, STOPPED_AT_ONCE, -signal.SIGTERM)  # the latter: before it had begun
+            if traffic.returncode not in ways_to_stop and not fault.startswith("server"):
                 raise Failure(f"generate ended with {traffic.returncode}")
         if code != -signal.SIGKILL:
             raise Failure(f"freshet ended by itself with {code} at fault {fault}")
@@ -236,10 +242,10 @@ sinks:
             " count(DISTINCT (_cdc_lsn, _cdc_seq)) AS places"
             f" FROM public.{table} WHERE _cdc_operation IN ('insert', 'update_postimage', 'delete')"
             " GROUP BY ALL" for table in tables)
-        answer = json.loads(self.finish("query", "-c", self.config, "--sink", "changelog",
-                                        "--output", "json", query))
+        answer = json.loads(self.finish("query", "-c", self.changelog_config, "--output", "json",
+                                        query))
         found = collections.Counter()
-        for name, operation, count, places in (row for row in answer["rows"]):
+        for name, operation, count, places in answer["rows"]:
             found[name, operation] = int(count)
             if int(count) != int(places):
                 raise Failure(f"{name}: {count} changes of kind {operation} at {places} places")
