@@ -17,13 +17,13 @@ namespace freshet::log {
 struct Checkpoint {
   LogEnd end;                     ///< of everything before this segment
   bool transaction_open = false;  ///< the segment before ends inside a transaction
-  LogOffset open_since;           ///< the open transaction's first batch
+  LogOffset open_since = {};      ///< the open transaction's first batch
   UnixMicros newest_commit = 0;   ///< highest commit time before this segment; 0: none
   UnixMicros written_at = 0;      ///< wall time
-  LogOffset previous;             ///< first offset of the segment before; -1: none, ever
+  LogOffset previous = {};        ///< first offset of the segment before; -1: none, ever
   int64_t previous_bytes = 0;     ///< its size, once sealed
   uint32_t schema_count = 0;      ///< schema records that follow at once: the schemas in force
-  std::optional<change::SourceIdentity> source;
+  std::optional<change::SourceIdentity> source = {};
 
   bool operator==(const Checkpoint&) const = default;
 };

@@ -38,6 +38,8 @@ struct LogOffset {
 struct LogEnd {
   LogOffset offset;
   change::Position position;
+
+  bool operator==(const LogEnd&) const = default;
 };
 
 /// What a reader gets: a batch and the place behind it.

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <latch>
 #include <thread>
 
 #include "support/batches.h"
@@ -172,7 +173,8 @@ TEST_F(ReaderTest, ReaderOutlivesItsLog) {
   EXPECT_EQ(Drain(*reader).size(), 20U);
 }
 
-/// Readers of every pace beside a writer that rolls segments: run under TSan too.
+/// Readers that keep up, fall behind and come late, beside a writer that rolls segments: run under
+/// TSan too.
 TEST_F(ReaderTest, ConcurrentReadersGetEverythingInOrder) {
   constexpr uint64_t kTransactions = 2000;
   options_.segment_size.bytes = 64 << 10;
@@ -181,16 +183,19 @@ TEST_F(ReaderTest, ConcurrentReadersGetEverythingInOrder) {
   const auto batch = Items(100, {"1", "nut", "0.10"});
   std::vector<std::unique_ptr<Reader>> readers;
   for (int i = 0; i < 3; ++i) readers.push_back(NewReader(*log));
+  std::latch half_written(1);
+  std::latch all_written(1);
+  std::latch* const begins[] = {nullptr, &half_written, &all_written};
   std::vector<uint64_t> read(readers.size());
   {
     std::vector<std::jthread> threads;
     for (size_t i = 0; i < readers.size(); ++i) {
       threads.emplace_back([&, i] {
+        if (begins[i] != nullptr) begins[i]->wait();
         while (read[i] < kTransactions) {
           const auto entry = readers[i]->Next(kForever, {});
           ASSERT_TRUE(entry.has_value() && entry->has_value());
           ASSERT_EQ((*entry)->end.position.commit_end, Lsn{++read[i] * 100});
-          for (size_t pause = 0; pause < i * 20; ++pause) std::this_thread::yield();
         }
       });
     }
@@ -201,7 +206,9 @@ TEST_F(ReaderTest, ConcurrentReadersGetEverythingInOrder) {
       if (i % 100 != 0) continue;
       ASSERT_TRUE(log->Sync().has_value());
       ASSERT_TRUE(log->PositionAt(0).has_value());
+      if (i == kTransactions / 2) half_written.count_down();
     }
+    all_written.count_down();
   }
   EXPECT_THAT(read, testing::Each(kTransactions));
   EXPECT_GT(log->stats().segments, 5);

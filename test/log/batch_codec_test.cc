@@ -1,0 +1,205 @@
+#include "log/batch_codec.h"
+
+#include <arrow/buffer.h>
+#include <arrow/record_batch.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "log/crc32c.h"
+#include "log/record.h"
+#include "log/schema_codec.h"
+#include "support/batches.h"
+
+namespace freshet::log {
+namespace {
+
+using change::ChangeBatch;
+using test::BatchBuilder;
+using test::MakeItemsSchema;
+
+std::shared_ptr<arrow::Buffer> Encoded(const ChangeBatch& batch,
+                                       Compression compression = Compression::kNone) {
+  BatchEncoder encoder(compression);
+  const std::vector<int64_t> places(batch.tables.size(), 200);
+  const auto out = encoder.Encode(MakeBatchHead(batch, {3}, {50}), batch, places);
+  EXPECT_TRUE(out.has_value()) << out.error();
+  std::string bytes;
+  for (const auto& span : (*out)->Spans({})) {
+    bytes.append(reinterpret_cast<const char*>(span.data()), span.size());
+  }
+  EXPECT_EQ(std::ssize(bytes), (*out)->size_bytes());
+  EXPECT_EQ((*out)->Crc(), Crc32c(std::as_bytes(std::span(bytes))));
+  return arrow::Buffer::FromString(std::move(bytes));
+}
+
+Result<std::shared_ptr<const ChangeBatch>> Decoded(
+    const std::shared_ptr<arrow::Buffer>& payload,
+    const std::shared_ptr<const change::TableSchema>& schema) {
+  return DecodeBatch(payload, [&](int64_t) -> Result<std::shared_ptr<const change::TableSchema>> {
+    return schema;
+  });
+}
+
+void ExpectEqual(const ChangeBatch& a, const ChangeBatch& b) {
+  EXPECT_EQ(a.transactions, b.transactions);
+  EXPECT_EQ(a.messages, b.messages);
+  ASSERT_EQ(a.tables.size(), b.tables.size());
+  for (size_t i = 0; i < a.tables.size(); ++i) {
+    EXPECT_TRUE(a.tables[i].rows->Equals(*b.tables[i].rows));
+    EXPECT_EQ(a.tables[i].kinds, b.tables[i].kinds);
+    EXPECT_EQ(a.tables[i].transactions, b.tables[i].transactions);
+    EXPECT_EQ(a.tables[i].ordinals, b.tables[i].ordinals);
+    EXPECT_EQ(a.tables[i].unchanged, b.tables[i].unchanged);
+    EXPECT_EQ(a.tables[i].exceptions, b.tables[i].exceptions);
+  }
+}
+
+/// Rows of mixed kinds in several transactions, with everything that stands beside them.
+std::shared_ptr<const ChangeBatch> MixedBatch(
+    const std::shared_ptr<const change::TableSchema>& items) {
+  BatchBuilder builder;
+  for (uint64_t t = 1; t <= 5; ++t) {
+    builder.Begin(t * 100).Message("p", "c");
+    for (uint64_t i = 0; i < t * 3; ++i) builder.Insert(items, {std::to_string(i), "nut", "1.00"});
+    builder.Update(items, {"1", test::Null(), test::Null()},
+                   {"7", test::Unchanged(), test::Exception("NaN")});
+    builder.Delete(items, {"7", test::Null(), test::Null()}).Truncate({items});
+  }
+  return builder.Build();
+}
+
+TEST(BatchCodecTest, EverythingBesideTheRowsComesBack) {
+  const auto items = MakeItemsSchema();
+  const auto batch = MixedBatch(items);
+
+  for (const Compression c : {Compression::kNone, Compression::kLz4, Compression::kZstd}) {
+    const auto back = Decoded(Encoded(*batch, c), items);
+
+    ASSERT_TRUE(back.has_value()) << back.error();
+    ExpectEqual(**back, *batch);
+  }
+}
+
+TEST(BatchCodecTest, SliceOfRowsIsWrittenAsTheSliceAlone) {
+  const auto items = MakeItemsSchema();
+  const auto batch = MixedBatch(items);
+  const auto rest = change::DropApplied(batch, {change::Lsn{300}, 0});
+
+  const auto payload = Encoded(*rest);
+
+  EXPECT_LT(payload->size(), Encoded(*batch)->size());
+  const auto back = Decoded(payload, items);
+  ASSERT_TRUE(back.has_value()) << back.error();
+  ExpectEqual(**back, *rest);
+}
+
+TEST(BatchCodecTest, HeadSaysWhatASeekNeeds) {
+  const auto items = MakeItemsSchema();
+  const auto part =
+      BatchBuilder().Part(900, true, false).Insert(items, {"1", "nut", "0.10"}).Build();
+  const auto payload = Encoded(*part);
+
+  const auto head = DecodeBatchHead(
+      {reinterpret_cast<const std::byte*>(payload->data()), static_cast<size_t>(payload->size())});
+
+  ASSERT_TRUE(head.has_value());
+  EXPECT_EQ(head->offset, LogOffset{3});
+  EXPECT_EQ(head->end, change::Lsn{50});  // of the transaction before
+  EXPECT_EQ(head->newest_commit, part->transactions[0].commit_time);
+  EXPECT_EQ(head->rows, 1);
+  EXPECT_TRUE(head->begins);
+  EXPECT_FALSE(head->ends);
+}
+
+TEST(BatchCodecTest, RowsOfOneKindCostAFewBytesBesideTheirValues) {
+  const auto items = MakeItemsSchema();
+  const auto of_rows = [&](int rows) {
+    BatchBuilder builder;
+    builder.Begin(100);
+    for (int i = 0; i < rows; ++i) builder.Insert(items, {"1", "nut", "1.00"});
+    return Encoded(*builder.Build())->size();
+  };
+
+  // 8 + 3 + 16 bytes of values, an offset of 4 and validity bits: nothing of the side columns' 13.
+  EXPECT_LT(of_rows(2000) - of_rows(1000), 1000 * 33);
+}
+
+TEST(BatchCodecTest, NoPrefixOfABatchIsABatch) {
+  const auto items = MakeItemsSchema();
+  const auto payload = Encoded(*MixedBatch(items));
+  for (int64_t size = 0; size < payload->size(); ++size) {
+    const auto back = Decoded(arrow::SliceBuffer(payload, 0, size), items);
+    ASSERT_FALSE(back.has_value()) << size << " bytes";
+    ASSERT_EQ(back.error().kind, ErrorKind::kMalformed);
+  }
+}
+
+TEST(BatchCodecTest, AnyBrokenByteIsRefusedOrKeepsTheInvariants) {
+  const auto items = MakeItemsSchema();
+  const auto payload = Encoded(*MixedBatch(items));
+  for (int64_t at = 0; at < payload->size(); ++at) {
+    std::string bytes = payload->ToString();
+    bytes[static_cast<size_t>(at)] = static_cast<char>(~bytes[static_cast<size_t>(at)]);
+    const auto back = Decoded(arrow::Buffer::FromString(std::move(bytes)), items);
+    if (back.has_value()) change::CheckInvariants(**back);
+  }
+}
+
+TEST(SchemaCodecTest, SchemaComesBackAndNoPrefixIsOne) {
+  const auto schema =
+      test::MakeSchema({"s", "t"},
+                       {test::MakeColumn("id", change::LogicalKind::kUuid, true),
+                        test::MakeColumn("l", {.kind = change::LogicalKind::kList,
+                                               .precision = 10,
+                                               .scale = 3,
+                                               .element = change::LogicalKind::kDecimal,
+                                               .element_delimiter = ';'})},
+                       change::ReplicaIdentity::kFull);
+  const auto bytes = EncodeSchema(*schema);
+
+  EXPECT_EQ(**DecodeSchema(bytes), *schema);
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    EXPECT_FALSE(DecodeSchema(std::span(bytes).first(size)).has_value()) << size << " bytes";
+  }
+}
+
+TEST(RecordTest, HeaderIsOneOnlyAtItsPlaceAndWithoutABrokenByte) {
+  const RecordHeader header{.kind = RecordKind::kSchema,
+                            .payload_bytes = 77,
+                            .payload_crc = 0x12345678,
+                            .synced_bytes = 4096};
+  const RecordHeaderBytes bytes = EncodeRecordHeader(header, 1000);
+
+  const auto back = DecodeRecordHeader(bytes, 1000);
+  ASSERT_TRUE(back.has_value());
+  EXPECT_EQ(back->kind, RecordKind::kSchema);
+  EXPECT_EQ(back->payload_bytes, 77U);
+  EXPECT_EQ(back->synced_bytes, 4096);
+  EXPECT_EQ(RecordBytes(*back), kRecordHeaderBytes + 80);
+
+  EXPECT_FALSE(DecodeRecordHeader(bytes, 1008).has_value());
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    RecordHeaderBytes broken = bytes;
+    broken[i] ^= std::byte{1};
+    EXPECT_FALSE(DecodeRecordHeader(broken, 1000).has_value()) << "byte " << i;
+  }
+}
+
+TEST(Crc32cTest, BothWaysGiveTheValueOfTheStandard) {
+  const std::string_view text = "123456789";
+  EXPECT_EQ(Crc32c(std::as_bytes(std::span(text))), 0xE3069283U);
+  EXPECT_EQ(Crc32cPortable(std::as_bytes(std::span(text))), 0xE3069283U);
+}
+
+TEST(Crc32cTest, PiecesOfAnyLengthGiveWhatTheWholeGives) {
+  std::vector<std::byte> bytes;
+  for (int i = 0; i < 100; ++i) bytes.push_back(static_cast<std::byte>(i * 37));
+  const std::span<const std::byte> all(bytes);
+  for (size_t cut = 0; cut <= bytes.size(); ++cut) {
+    EXPECT_EQ(Crc32c(all.subspan(cut), Crc32c(all.first(cut))), Crc32cPortable(all));
+    EXPECT_EQ(Crc32cPortable(all.subspan(cut), Crc32cPortable(all.first(cut))), Crc32c(all));
+  }
+}
+
+}  // namespace
+}  // namespace freshet::log
