@@ -92,14 +92,22 @@ std::vector<FoundProcess> FindProcesses(std::string_view prefix) {
     const std::string name = entry.path().filename();
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
     std::ifstream file(entry.path() / "cmdline");
-    FoundProcess process{.pid = std::stoi(name), .arguments = {}};
+    FoundProcess process{.pid = std::stoi(name), .parent = 0, .arguments = {}};
     for (std::string argument; std::getline(file, argument, '\0');) {
       process.arguments.push_back(argument);
     }
     const bool names_prefix =
         std::any_of(process.arguments.begin(), process.arguments.end(),
                     [&](const std::string& argument) { return argument.starts_with(prefix); });
-    if (names_prefix) found.push_back(std::move(process));
+    if (!names_prefix) continue;
+    std::ifstream stat(entry.path() / "stat");  // pid (name) state parent ...
+    std::string text;
+    std::getline(stat, text);
+    char state = 0;
+    if (const size_t after_name = text.rfind(')'); after_name != std::string::npos) {
+      std::istringstream(text.substr(after_name + 1)) >> state >> process.parent;
+    }
+    found.push_back(std::move(process));
   }
   return found;
 }

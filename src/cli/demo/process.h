@@ -60,6 +60,7 @@ class Process {
 /// A process of this machine as its command line shows it.
 struct FoundProcess {
   pid_t pid = 0;
+  pid_t parent = 0;
   std::vector<std::string> arguments;
 };
 

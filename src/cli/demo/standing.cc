@@ -111,8 +111,15 @@ Parts FindParts(const std::string& folder, const std::string& cluster_folder) {
     if (process.arguments[1] == "run") parts.pipeline = process.pid;
   }
   if (cluster_folder.empty()) return parts;
-  for (const FoundProcess& process : FindProcesses(cluster_folder + "/")) {
-    if (process.arguments.size() > 1 && process.arguments[1] == "-D") parts.server = process.pid;
+  // A child that the server has just forked still bears its command line.
+  const auto servers = FindProcesses(cluster_folder + "/");
+  for (const FoundProcess& process : servers) {
+    const bool is_child =
+        std::any_of(servers.begin(), servers.end(),
+                    [&](const FoundProcess& other) { return other.pid == process.parent; });
+    if (!is_child && process.arguments.size() > 1 && process.arguments[1] == "-D") {
+      parts.server = process.pid;
+    }
   }
   return parts;
 }
