@@ -54,7 +54,7 @@ case ${1:-all} in
   all)
     step build build
     if ((!failed)); then
-      for part in format scripts symbols unit; do step $part $part; done
+      for part in format scripts symbols unit integration crash; do step $part $part; done
     fi
     ;;
   unit | integration | crash | symbols)

@@ -52,6 +52,7 @@ class Crash:
         self.changelog_config = folder / "changelog.yaml"  # for `query`: the same, one warehouse only
         self.data = folder / "data"
         self.counted = collections.Counter()  # (table, operation) -> changes the server decoded
+        self.compared = 0  # changes of the changelog, over all rounds
         self.struck = collections.Counter()  # fault -> rounds in which it struck
 
     # The pieces of a round.
@@ -235,6 +236,7 @@ sinks:
         for line in rows.splitlines():
             table, kind, count = line.split("|")
             self.counted[table, operations[kind]] += int(count)
+            self.compared += int(count)
         tables = self.server.sql("shop", "SELECT relname FROM pg_class WHERE relkind = 'r' AND "
                                          "relnamespace = 'public'::regnamespace").splitlines()
         query = " UNION ALL ".join(
@@ -280,10 +282,13 @@ def main():
             shutil.copy(server.folder / "server.log", folder / "postgres.log")
             print(f"chaos: NOT EQUAL, seed {options.seed}: {failure}\nchaos: evidence: {folder}")
             return 1
+    if options.rounds > 1 and crash.compared == 0:
+        print(f"chaos: nothing was compared: no traffic arrived; evidence: {folder}")
+        return 1
     shutil.rmtree(folder)
     struck = ", ".join(f"{name} {count}" for name, count in sorted(crash.struck.items()))
-    print(f"chaos: EQUAL after {options.rounds} rounds in {time.monotonic() - begin:.0f} s; "
-          f"struck: {struck}")
+    print(f"chaos: EQUAL after {options.rounds} rounds in {time.monotonic() - begin:.0f} s, "
+          f"{crash.compared:,} changes counted twice; struck: {struck}")
     return 0
 
 

@@ -43,7 +43,9 @@ std::vector<fs::path> Roots() {
 std::string BinFolder(int major) {
   for (const fs::path& root : Roots()) {
     const fs::path bin = root / std::to_string(major) / "bin";
-    if (fs::exists(bin / "postgres") && fs::exists(bin / "initdb")) return bin.string();
+    if (!fs::exists(bin / "postgres") || !fs::exists(bin / "initdb")) continue;
+    // Links resolved: the user the server runs as may not be able to pass through the clone.
+    return fs::canonical(bin).string();
   }
   return "";
 }
