@@ -41,9 +41,7 @@ std::span<const Command> Commands() {
 
 void AddConfigOption(CLI::App& app, std::string& path) {
   path = "freshet.yaml";
-  app.add_option("-c,--config", path, "The configuration file")
-      ->option_text("FILE")
-      ->capture_default_str();
+  app.add_option("-c,--config", path, "The configuration file")->option_text("FILE [freshet.yaml]");
 }
 
 }  // namespace freshet::cli

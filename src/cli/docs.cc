@@ -58,24 +58,25 @@ std::string EscapeBars(std::string text) {
   return text;
 }
 
-void DescribeOptions(const CLI::App& app, std::string& out) {
+/// Rows of a table of options; empty when there are none but --help.
+std::string DescribeOptions(const CLI::App& app) {
+  std::string rows;
   for (const CLI::Option* option : app.get_options()) {
     if (option->get_lnames() == std::vector<std::string>{"help"}) continue;
-    const std::string names = option->get_name(true, true);
-    const std::string type = EscapeBars(
-        option->get_option_text().empty() ? option->get_type_name() : option->get_option_text());
-    const std::string value = option->get_default_str();
-    out += fmt::format("| `{}{}{}` | {}{} |\n", names, type.empty() ? "" : " ", type,
-                       option->get_description(),
-                       value.empty() ? "" : fmt::format(" Default: `{}`.", value));
+    const std::string& text = option->get_option_text();
+    std::string usage = option->get_name(true, true);
+    const std::string type = text.empty() ? option->get_type_name() : text;
+    if (!type.empty()) usage += " " + type;
+    rows += fmt::format("| `{}` | {} |\n", EscapeBars(usage), option->get_description());
   }
+  return rows;
 }
 
 void DescribeCommand(const std::string& name, const CLI::App& app, std::string& out) {
   const auto inner = app.get_subcommands([](const CLI::App*) { return true; });
   out += fmt::format("\n## freshet {}\n\n{}.\n\n", name, app.get_description());
-  out += "| option | |\n|---|---|\n";
-  DescribeOptions(app, out);
+  const std::string rows = DescribeOptions(app);
+  if (!rows.empty()) out += "| option | |\n|---|---|\n" + rows;
   for (const CLI::App* command : inner) {
     DescribeCommand(fmt::format("{} {}", name, command->get_name()), *command, out);
   }

@@ -184,9 +184,7 @@ Action AddLog(CLI::App& app) {
       ->option_text("LSN");
   dump->add_option("--table", flags->table, "Only this table, as public.orders")
       ->option_text("TABLE");
-  dump->add_option("--limit", flags->limit, "Batches at most; 0: all")
-      ->option_text("COUNT")
-      ->capture_default_str();
+  dump->add_option("--limit", flags->limit, "Batches at most; 0: all")->option_text("COUNT [100]");
   dump->add_flag("--rows", flags->rows, "Show the rows' values, which are users' data");
   return [flags, inspect](const Context& context) {
     return inspect->parsed() ? Inspect(*flags, context) : Dump(*flags, context);

@@ -123,10 +123,11 @@ Action AddQuery(CLI::App& app) {
   const auto flags = std::make_shared<QueryFlags>();
   AddConfigOption(app, flags->config);
   app.add_option("--limit", flags->limit, "Rows at most; a running pipeline gives 10000 at most")
-      ->option_text("ROWS")
-      ->check(CLI::Range(int64_t{1}, kMostRows))
-      ->capture_default_str();
-  app.add_option("SQL", flags->sql, "One statement that reads")->required()->option_text(" ");
+      ->option_text("ROWS [1000]")
+      ->check(CLI::Range(int64_t{1}, kMostRows));
+  app.add_option("SQL", flags->sql, "One statement that reads")
+      ->required()
+      ->option_text("STATEMENT");
   return [flags](const Context& context) { return RunQuery(*flags, context); };
 }
 

@@ -1,6 +1,7 @@
 #include "cli/version.h"
 
 #include <arrow/util/config.h>
+#include <duckdb.h>
 #include <fmt/format.h>
 #include <libpq-fe.h>
 
@@ -9,7 +10,6 @@
 #include <vector>
 
 #include "cli/commands.h"
-#include "cli/table.h"
 
 namespace freshet::cli {
 namespace {
@@ -24,6 +24,7 @@ Result<ExitCode> PrintVersion(const Context& context) {
   const std::vector<std::pair<std::string, std::string>> parts = {
       {"freshet", std::string(kVersion)},
       {"arrow", ARROW_VERSION_STRING},
+      {"duckdb", duckdb_library_version()},
       {"libpq", LibpqVersion()},
       {"postgresql", "10 to 18 as a source"},
   };

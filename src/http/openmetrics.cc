@@ -41,6 +41,13 @@ std::string Braced(const Labels& labels) {
 
 double Seconds(int64_t micros) { return static_cast<double>(micros) / 1e6; }
 
+/// A bucket's upper bound in OpenMetrics' canonical form: "0.001", "1.0".
+std::string Bound(int64_t micros) {
+  std::string text = fmt::format("{}", Seconds(micros));
+  if (text.find('.') == std::string::npos) text += ".0";
+  return text;
+}
+
 /// Writes families of samples. All samples of one follow its head.
 class Writer {
  public:
@@ -60,9 +67,7 @@ class Writer {
     Labels with_bound = labels;
     with_bound.emplace_back("le", "");
     for (size_t i = 0; i < summary.cumulative.size(); ++i) {
-      // OpenMetrics wants bounds as floats with a point.
-      with_bound.back().second = fmt::format("{:#.6g}", Seconds(pipeline::kMetricBoundsMicros[i]));
-      while (with_bound.back().second.ends_with("00")) with_bound.back().second.pop_back();
+      with_bound.back().second = Bound(pipeline::kMetricBoundsMicros[i]);
       out_ += fmt::format("{}_bucket{} {}\n", name_, Braced(with_bound), summary.cumulative[i]);
     }
     with_bound.back().second = "+Inf";
