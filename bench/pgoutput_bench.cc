@@ -194,4 +194,3 @@ BENCHMARK(BM_CopyText)->ArgName("rows")->Arg(16'384);
 
 }  // namespace
 }  // namespace freshet::postgres
-
