@@ -22,6 +22,7 @@ using std::chrono::seconds;
 namespace {
 
 constexpr seconds kConnectTimeout{10};
+constexpr size_t kMaxNameBytes = 63;  // NAMEDATALEN - 1
 
 /// Settings every session has. All exist since PostgreSQL 10 and may be set by anyone.
 /// Source: PostgreSQL manual, "Client Connection Defaults".
@@ -101,7 +102,9 @@ Result<Keywords> MakeKeywords(const Secret& url, const SessionOptions& session) 
   set("options", std::move(options));
   set("client_encoding", "UTF8");
   if (session.replication) set("replication", "database");
-  if (Find(out, "application_name") == nullptr) set("application_name", session.application_name);
+  if (Find(out, "application_name") == nullptr) {  // a longer one draws a notice
+    set("application_name", session.application_name.substr(0, kMaxNameBytes));
+  }
   for (const auto& [key, value] : kKeepalive) {
     if (Find(out, key) == nullptr) set(key, std::string(value));
   }

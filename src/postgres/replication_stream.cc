@@ -31,6 +31,7 @@ Result<ReplicationStream> ReplicationStream::Start(Connection walsender, const R
       Connection::QuoteIdentifier(request.slot), change::ToString(request.start),
       Connection::QuoteLiteral(Connection::QuoteIdentifier(request.publication)),
       walsender.server_major() >= 14 ? ", messages 'true'" : "");
+  walsender.TakeNotices();  // of the session's start: what comes from here on is the stream's
   auto started = walsender.StartCopyOut(sql, stop);
   if (!started.has_value()) return FailWhile("start the stream", started.error());
   return ReplicationStream(std::move(walsender));

@@ -262,6 +262,18 @@ TEST_P(CaptureTest, OnlyTheSnapshotLeavesNothingBehind) {
   }));
 }
 
+/// A notice about a name too long must not be taken for one about the publication.
+TEST_P(CaptureTest, TheLongestNamesDrawNoNotice) {
+  options_.slot = name_ + std::string(63 - name_.size(), 'x');
+  options_.publication = "x";
+  Run("CREATE TABLE public.t (id int PRIMARY KEY)");
+  RunningCapture capture(options_, output_);
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
+  Run("INSERT INTO public.t VALUES (1)");
+
+  EXPECT_TRUE(output_.WaitForEvents(1)) << capture.status().reason;
+}
+
 TEST_P(CaptureTest, WithoutASnapshotTheStreamStartsAtTheSlot) {
   options_.snapshot = SnapshotMode::kNever;
   Run("CREATE TABLE public.t (id int PRIMARY KEY); INSERT INTO public.t VALUES (1)");
