@@ -22,10 +22,8 @@ std::string LibpqVersion() {
 
 Result<ExitCode> PrintVersion(const Context& context) {
   const std::vector<std::pair<std::string, std::string>> parts = {
-      {"freshet", std::string(kVersion)},
-      {"arrow", ARROW_VERSION_STRING},
-      {"duckdb", duckdb_library_version()},
-      {"libpq", LibpqVersion()},
+      {"freshet", std::string(kVersion)},     {"arrow", ARROW_VERSION_STRING},
+      {"duckdb", duckdb_library_version()},   {"libpq", LibpqVersion()},
       {"postgresql", "10 to 18 as a source"},
   };
   if (context.output == Output::kJson) {
