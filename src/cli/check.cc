@@ -86,20 +86,28 @@ std::string Colored(const Style& style, CheckResult result) {
   return name;
 }
 
+/// What fits in the table; the whole stands below it, for checks that are not ok.
+std::string Short(const std::string& text) {
+  constexpr size_t kMost = 90;
+  if (text.size() <= kMost) return text;
+  return text.substr(0, text.rfind(' ', kMost)) + " ...";
+}
+
 void PrintText(const Context& context, const std::vector<Check>& checks) {
   size_t warnings = 0;
   size_t failures = 0;
   Table table({{""}, {"check"}, {"found"}});
   for (const Check& check : checks) {
-    table.Add({Colored(context.style, check.result), check.name, check.what});
+    table.Add({Colored(context.style, check.result), check.name, Short(check.what)});
     warnings += check.result == CheckResult::kWarn ? 1 : 0;
     failures += check.result == CheckResult::kFail ? 1 : 0;
   }
   context.out << table.Render(context.style);
   if (warnings + failures > 0) context.out << "\nTo repair:\n";
   for (const Check& check : checks) {
-    if (check.result == CheckResult::kOk || check.repair.empty()) continue;
-    context.out << fmt::format("  {}\n    {}\n", context.style.Bold(check.name), check.repair);
+    if (check.result == CheckResult::kOk) continue;
+    context.out << fmt::format("  {}\n    {}\n", context.style.Bold(check.name), check.what);
+    if (!check.repair.empty()) context.out << fmt::format("    {}\n", check.repair);
   }
   context.out << fmt::format("\n{} checks, {} warnings, {} failed\n", checks.size(), warnings,
                              failures);
