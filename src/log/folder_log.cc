@@ -26,6 +26,19 @@ int64_t SegmentBytes(const Options& options) {
                   std::min(options.segment_size.bytes, options.budget.bytes / kSegmentsPerBudget));
 }
 
+/// A budget that the disk cannot hold ends in a full disk, which the source's own may be too.
+void WarnOfSmallDisk(FileSystem& fs, const Options& options, const Recovered& recovered) {
+  int64_t room_bytes = 0;
+  for (const SegmentInfo& segment : recovered.sealed) room_bytes += segment.size_bytes;
+  const auto free = fs.FreeBytes(options.path);
+  if (!free.has_value()) return;
+  room_bytes += *free;
+  if (room_bytes >= options.budget.bytes) return;
+  logging::Warning(
+      "the disk has less room than the log's budget; free space or lower log.budget",
+      {{"path", options.path}, {"room_bytes", room_bytes}, {"budget_bytes", options.budget.bytes}});
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Log>> Log::Open(FileSystem& fs, const Clock& clock, const Options& options) {
@@ -53,6 +66,8 @@ Result<std::unique_ptr<FolderLog>> FolderLog::Open(FileSystem& fs, const Clock& 
     logging::Info("cut the unfinished end of the log",
                   {{"path", options.path}, {"bytes", recovered.cut_bytes}});
   }
+
+  WarnOfSmallDisk(fs, options, recovered);
 
   std::unique_ptr<FolderLog> log(
       new FolderLog(fs, clock, options, std::move(lock), std::move(recovered.id)));
