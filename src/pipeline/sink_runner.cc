@@ -17,7 +17,7 @@ constexpr std::chrono::seconds kIdleFlushInterval{10};
 /// Longest wait for the log, so that a due flush and a stop are seen.
 constexpr std::chrono::milliseconds kMostWait{500};
 
-/// The same for a sink that is told to finish.
+/// The same for a sink that is told to finish, or that waits for the log to be durable.
 constexpr std::chrono::milliseconds kHurriedWait{5};
 
 /// Buckets of commit times kept between two flushes, to measure latency in bounded memory.
@@ -33,7 +33,8 @@ struct SinkRunner::Pending {
   int64_t transactions = 0;
   bool dirty = false;  ///< something was written
   bool inside_transaction = false;
-  nanoseconds since{0};  ///< when the first of it was written
+  log::LogOffset durable_first;  ///< the log must be durable up to here before a flush
+  nanoseconds since{0};          ///< when the first of it was written
   std::map<change::TableName, int64_t> table_rows;
 
   /// Commit times and how many transactions had them. When full, neighbours share an entry.
@@ -144,7 +145,7 @@ Status SinkRunner::Session(std::stop_token stop) {
       pending = Pending();
     }
   }
-  if (pending.dirty && !pending.inside_transaction) FRESHET_RETURN_IF_ERROR(Flush(pending));
+  if (MayFlush(pending)) FRESHET_RETURN_IF_ERROR(Flush(pending));
   return sink_->Close();
 }
 
@@ -175,6 +176,9 @@ Status SinkRunner::WriteEntry(const log::LogEntry& entry, Pending& pending) {
   for (const change::Transaction& t : batch->transactions) {
     if (!t.ends) continue;
     ++pending.transactions;
+    // A snapshot that a power failure takes from the log is taken again, at another LSN: the target
+    // must not have it before the log has it for good.
+    if (t.kind == change::TransactionKind::kSnapshot) pending.durable_first = entry.end.offset;
     if (t.kind == change::TransactionKind::kStream) pending.AddCommit(t.commit_time);
   }
   const std::lock_guard lock(mutex_);
@@ -194,8 +198,13 @@ Status SinkRunner::PrepareNew(const change::ChangeBatch& batch) {
   return {};
 }
 
+bool SinkRunner::MayFlush(const Pending& pending) const {
+  return pending.dirty && !pending.inside_transaction &&
+         log_.stats().durable.offset >= pending.durable_first;
+}
+
 bool SinkRunner::FlushIsDue(const Pending& pending, bool log_is_drained) const {
-  if (!pending.dirty || pending.inside_transaction) return false;
+  if (!MayFlush(pending)) return false;
   if (hurry_ && log_is_drained) return true;
   if (pending.rows >= spec_.flush.rows || pending.bytes >= spec_.flush.bytes.bytes) return true;
   const nanoseconds waited = clock_.Monotonic() - pending.since;
@@ -209,7 +218,8 @@ nanoseconds SinkRunner::WaitTime(const Pending& pending) const {
   if (!pending.dirty || pending.inside_transaction || pending.rows == 0) return kMostWait;
   const nanoseconds waited = clock_.Monotonic() - pending.since;
   const nanoseconds left = nanoseconds(spec_.flush.interval) - waited;
-  return std::clamp<nanoseconds>(left, nanoseconds(0), kMostWait);
+  const bool must_wait = left <= nanoseconds(0) && !MayFlush(pending);
+  return must_wait ? kHurriedWait : std::clamp<nanoseconds>(left, nanoseconds(0), kMostWait);
 }
 
 Status SinkRunner::Flush(Pending& pending) {

@@ -48,6 +48,7 @@ class SinkRunner {
   Status WriteEntry(const log::LogEntry& entry, Pending& pending);
   Status PrepareNew(const change::ChangeBatch& batch);
   Status Flush(Pending& pending);
+  bool MayFlush(const Pending& pending) const;
   bool FlushIsDue(const Pending& pending, bool log_is_drained) const;
   std::chrono::nanoseconds WaitTime(const Pending& pending) const;
 

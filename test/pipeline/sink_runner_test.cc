@@ -145,6 +145,22 @@ TEST_F(SinkRunnerTest, NothingIsFlushedInsideATransaction) {
               ElementsAre("open", "prepare public.items", "write", "write", "flush", "close"));
 }
 
+TEST_F(SinkRunnerTest, SnapshotIsFlushedOnlyOnceTheLogHasItForGood) {
+  Append(BatchBuilder()
+             .Begin(100, change::TransactionKind::kSnapshot)
+             .Snapshot(items_, {"1", "a", "1"})
+             .Build());
+  Start();
+  target_->WaitFor([](const FakeTarget& t) { return t.Count("write") == 1; });
+  Stop();
+  EXPECT_EQ(target_->Count("flush"), 0);
+
+  ASSERT_TRUE(log_.Sync().has_value());
+  Start();
+
+  target_->WaitFor([](const FakeTarget& t) { return t.transactions.contains(100); });
+}
+
 TEST_F(SinkRunnerTest, StopInsideATransactionDropsItsParts) {
   Append(BatchBuilder().Part(300, true, false).Insert(items_, {"1", "a", "1"}).Build());
   Start();
