@@ -2,11 +2,8 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <pwd.h>
 #include <signal.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +16,7 @@
 
 #include "base/clock.h"
 #include "postgres/connection.h"
+#include "support/process.h"
 
 namespace freshet::test {
 namespace {
@@ -48,43 +46,6 @@ std::string BinFolder(int major) {
     return fs::canonical(bin).string();
   }
   return "";
-}
-
-/// A TCP port that is free now on 127.0.0.1.
-int FreePort() {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  ::bind(fd, reinterpret_cast<sockaddr*>(&address), size);
-  ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-  ::close(fd);
-  return ntohs(address.sin_port);
-}
-
-/// Starts a program as `user` with its output in `log`. It gets `death_signal` when we die.
-pid_t Spawn(const std::vector<std::string>& arguments, uid_t user, gid_t group,
-            const std::string& log, int death_signal) {
-  std::vector<char*> argv;
-  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
-  argv.push_back(nullptr);
-  const pid_t parent = ::getpid();
-  const pid_t pid = ::fork();
-  if (pid != 0) return pid;
-  // The child of a process with threads: nothing but system calls from here on.
-  const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
-  ::dup2(out, 1);
-  ::dup2(out, 2);
-  const int in = ::open("/dev/null", O_RDONLY);
-  ::dup2(in, 0);
-  ::setsid();  // a Ctrl-C at the test must not stop the server before the test
-  if (::getuid() == 0 && (::setgid(group) != 0 || ::setuid(user) != 0)) ::_exit(126);
-  ::prctl(PR_SET_PDEATHSIG, death_signal);  // after setuid, which clears it
-  if (::getppid() != parent) ::_exit(125);
-  if (::chdir("/tmp") != 0) ::_exit(125);
-  ::execv(argv[0], argv.data());
-  ::_exit(127);
 }
 
 std::string ReadAll(const std::string& path) {
@@ -138,13 +99,13 @@ Result<std::unique_ptr<PostgresServer>> PostgresServer::Start(const ServerOption
 
   const std::string log = server->folder_ + "/initdb.log";
   const pid_t initdb =
-      Spawn({server->bin_ + "/initdb", "-D", server->folder_ + "/data", "-U", "postgres", "-A",
-             "trust", "-E", options.encoding, "--no-locale", "-N"},
-            server->user_, server->group_, log, SIGKILL);
+      SpawnServer({server->bin_ + "/initdb", "-D", server->folder_ + "/data", "-U", "postgres",
+                   "-A", "trust", "-E", options.encoding, "--no-locale", "-N"},
+                  server->user_, server->group_, log, SIGKILL);
   int status = 0;
   ::waitpid(initdb, &status, 0);
   if (status != 0) return Fail(ErrorKind::kIo, "initdb failed: {}", ReadAll(log));
-  server->port_ = FreePort();
+  server->port_ = FreePorts(1).front();
   FRESHET_RETURN_IF_ERROR(server->Configure({
       "listen_addresses = '127.0.0.1'",
       fmt::format("port = {}", server->port_),
@@ -170,7 +131,7 @@ PostgresServer::~PostgresServer() {
 
 Status PostgresServer::Launch() {
   const std::string log = folder_ + "/server.log";
-  pid_ = Spawn({bin_ + "/postgres", "-D", folder_ + "/data"}, user_, group_, log, SIGQUIT);
+  pid_ = SpawnServer({bin_ + "/postgres", "-D", folder_ + "/data"}, user_, group_, log, SIGQUIT);
   const auto deadline = SystemClock().Monotonic() + std::chrono::milliseconds(kStartTimeoutMs);
   while (SystemClock().Monotonic() < deadline) {
     if (Run("SELECT 1").has_value()) return {};
