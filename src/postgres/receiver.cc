@@ -65,9 +65,12 @@ Status Receiver::Run(std::stop_token stop) {
 
 Status Receiver::Receive() {
   const int reads_to_be_sure = stream_.connection().over_tls() ? 2 : 1;  // see Consume()
+  const bool one_read = pacer_.fast();
+  int reads = 0;
   int empty_reads = 0;
   drained_ = false;
   messages_ = 0;
+  round_began_ = bytes_;
   while (pending_.size() < kMaxPending && messages_ < kMaxMessagesPerRound) {
     FRESHET_TRY(const ReplicationStream::Read read, stream_.Next());
     switch (read) {
@@ -87,11 +90,13 @@ Status Receiver::Receive() {
         empty_reads = 0;
         break;
       case ReplicationStream::Read::kEmpty:
-        if (empty_reads == reads_to_be_sure) {
+        surely_empty_ = empty_reads == reads_to_be_sure;
+        if (surely_empty_ || (one_read && reads == 1)) {
           drained_ = true;
           return {};
         }
         FRESHET_RETURN_IF_ERROR(stream_.Consume());
+        ++reads;
         ++empty_reads;
         break;
       case ReplicationStream::Read::kEnd:
@@ -211,16 +216,22 @@ Status Receiver::LookAround(std::stop_token stop) {
 
 Status Receiver::Wait(std::stop_token stop) {
   const Nanos now = Now();
-  const Nanos pause = pacer_.AfterEmptyRead(messages_, now);
+  const int64_t bytes = bytes_ - round_began_ + messages_ * ReplicationStream::kFrameOverhead;
+  const Nanos pause = pacer_.AfterRead(messages_, bytes, now);
   if (pause > Nanos(0)) {
     std::this_thread::sleep_for(pause);
     return {};
   }
   if (!pending_.empty()) return OfferPending(milliseconds(5), stop);
+  if (!surely_empty_) return {};
   Nanos timeout = kCompanionInterval;
   // Changes that were not cut yet are due soon; after a cut only an open transaction is left.
   if (!assembler_.idle() && !pacer_.ShouldCut(now)) timeout = pacer_.UntilCut(now);
-  if (output_.Durable().commit_end < emitted_end_) timeout = std::min(timeout, Nanos(kDurableWait));
+  const change::Lsn durable = output_.Durable().commit_end;
+  if (durable < emitted_end_) timeout = std::min(timeout, Nanos(kDurableWait));
+  if (std::min(durable, stream_.server_end()) > stream_.acknowledged()) {
+    timeout = std::clamp(last_ack_ + kAckInterval - now, Nanos(0), timeout);
+  }
   FRESHET_TRY([[maybe_unused]] const bool readable, stream_.WaitReadable(timeout, stop));
   return {};
 }

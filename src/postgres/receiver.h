@@ -75,7 +75,8 @@ class Receiver {
 
   Nanos Now() const { return clock_.Monotonic(); }
 
-  /// Takes frames until the socket is empty or enough batches wait.
+  /// Takes frames until the socket is empty, or one read is used up while rows come fast, or enough
+  /// batches wait.
   Status Receive();
   Status TakeBatches();
 
@@ -107,10 +108,12 @@ class Receiver {
   std::deque<std::shared_ptr<const change::ChangeBatch>> pending_;
   change::Lsn emitted_end_;  ///< end of the last batch taken, offered or not
   bool keepalive_asked_ = false;
-  bool drained_ = false;
+  bool drained_ = false;       ///< what the last read brought has been taken
+  bool surely_empty_ = false;  ///< and the socket was seen empty
   bool ended_ = false;
-  int64_t messages_ = 0;  ///< of the round
-  int64_t bytes_ = 0;     ///< since the start
+  int64_t messages_ = 0;     ///< of the round
+  int64_t bytes_ = 0;        ///< since the start
+  int64_t round_began_ = 0;  ///< bytes_ at the start of the round
   Nanos last_ack_{};
   Nanos last_idle_{};
   Nanos last_companion_{};

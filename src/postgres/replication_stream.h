@@ -30,6 +30,9 @@ class ReplicationStream {
   static Result<ReplicationStream> Start(Connection walsender, const Request& request,
                                          std::stop_token stop = {});
 
+  /// Bytes on the wire around a message of the output plugin: CopyData's 5, XLogData's 25.
+  static constexpr int64_t kFrameOverhead = 30;
+
   enum class Read : uint8_t {
     kData,       ///< data() is a message of the output plugin
     kKeepalive,  ///< the server told its end; perhaps it asks for an answer

@@ -10,13 +10,16 @@ using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 using std::chrono::seconds;
 
-/// Feeds a pacer `messages` every `interval` for two windows. Returns the last pause.
-nanoseconds PauseOf(ReadPacer& pacer, int64_t messages, nanoseconds interval) {
+constexpr int64_t kMessageBytes = 140;
+
+/// Feeds a pacer reads of `messages` every `interval` for two windows. Returns the last pause.
+nanoseconds PauseOf(ReadPacer& pacer, int64_t messages, nanoseconds interval,
+                    int64_t message_bytes = kMessageBytes) {
   nanoseconds pause{};
   nanoseconds now = seconds(1);
   for (const nanoseconds end = now + 2 * ReadPacer::kWindow + interval; now < end;
        now += interval) {
-    pause = pacer.AfterEmptyRead(messages, now);
+    pause = pacer.AfterRead(messages, messages * message_bytes, now);
   }
   return pause;
 }
@@ -25,6 +28,7 @@ TEST(ReadPacerTest, ASlowStreamIsNeverPaused) {
   ReadPacer pacer(false);
 
   EXPECT_EQ(PauseOf(pacer, 3, milliseconds(10)), nanoseconds(0));
+  EXPECT_FALSE(pacer.fast());
 }
 
 TEST(ReadPacerTest, AFastStreamIsLeftToFillTheSocket) {
@@ -33,6 +37,7 @@ TEST(ReadPacerTest, AFastStreamIsLeftToFillTheSocket) {
 
   EXPECT_EQ(PauseOf(tcp, 40, microseconds(200)), ReadPacer::kTcpPause);
   EXPECT_EQ(PauseOf(unix_socket, 40, microseconds(200)), ReadPacer::kUnixPause);
+  EXPECT_TRUE(tcp.fast());
 }
 
 /// A reader that is woken for every single row is what the pause is there to end.
@@ -42,13 +47,25 @@ TEST(ReadPacerTest, RowsThatComeOneByOneAreAFastStreamToo) {
   EXPECT_GT(PauseOf(pacer, 1, microseconds(10)), nanoseconds(0));
 }
 
+/// However wide rows are, the reader must not become what limits their rate.
+TEST(ReadPacerTest, AFullReadOfFewWideMessagesIsFollowedByTheNextAtOnce) {
+  ReadPacer narrow(false);
+  ReadPacer wide(false);
+  ReadPacer huge(false);
+
+  EXPECT_EQ(PauseOf(narrow, 100, microseconds(400)), 100 * ReadPacer::kFastestSend);
+  EXPECT_EQ(PauseOf(wide, 12, microseconds(100), 1'300), 12 * ReadPacer::kFastestSend);
+  EXPECT_EQ(PauseOf(huge, 1, microseconds(20), 1 << 20), nanoseconds(0));
+}
+
 TEST(ReadPacerTest, TheEndOfABurstEndsThePauses) {
   ReadPacer pacer(false);
   ASSERT_GT(PauseOf(pacer, 40, microseconds(200)), nanoseconds(0));
 
-  pacer.AfterEmptyRead(0, seconds(2));
+  pacer.AfterRead(0, 0, seconds(2));
 
-  EXPECT_EQ(pacer.AfterEmptyRead(3, seconds(2) + milliseconds(10)), nanoseconds(0));
+  EXPECT_EQ(pacer.AfterRead(3, 3 * kMessageBytes, seconds(2) + milliseconds(10)), nanoseconds(0));
+  EXPECT_FALSE(pacer.fast());
 }
 
 TEST(ReadPacerTest, AChangeThatComesAloneIsCutAtOnceAndAStreamNowAndThen) {
