@@ -15,6 +15,9 @@ constexpr size_t kQueueBatches = 6;
 /// Bytes appended before an fsync at the latest, so that the acknowledgement keeps moving.
 constexpr int64_t kMostBytesPerSync = int64_t{32} << 20;
 
+/// While batches keep coming, an fsync at most this often. One that comes alone waits for nothing.
+constexpr std::chrono::milliseconds kSyncInterval{10};
+
 constexpr std::chrono::milliseconds kRetainInterval{1000};
 constexpr std::chrono::milliseconds kBudgetPollInterval{100};
 
@@ -121,6 +124,7 @@ Status Ingest::WriteLog(const std::function<log::LogOffset()>& needed, std::stop
 Status Ingest::WriteUntilClosed(const std::function<log::LogOffset()>& needed,
                                 std::stop_token stop) {
   auto retained_at = clock_.Monotonic();
+  auto synced_at = retained_at - kSyncInterval;
   while (true) {
     std::optional<Item> item = queue_.PopFor(kRetainInterval, {});
     if (!item.has_value() && queue_.closed()) return {};
@@ -128,10 +132,12 @@ Status Ingest::WriteUntilClosed(const std::function<log::LogOffset()>& needed,
     while (item.has_value()) {
       FRESHET_RETURN_IF_ERROR(Handle(*item, stop));
       if (log_.stats().appended_bytes_total - appended_before >= kMostBytesPerSync) break;
-      item = queue_.TryPop();
+      const auto left = synced_at + kSyncInterval - clock_.Monotonic();
+      item = left > left.zero() ? queue_.PopFor(left, {}) : queue_.TryPop();
     }
     if (log_.stats().appended_bytes_total != appended_before) {
       FRESHET_TRY(const log::LogEnd durable, log_.Sync());
+      synced_at = clock_.Monotonic();
       const std::lock_guard lock(mutex_);
       durable_ = durable.position;
     }

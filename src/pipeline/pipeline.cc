@@ -165,7 +165,7 @@ Result<Pipeline::Outcome> Pipeline::RunSession(const RunOptions& run, std::stop_
     for (const SinkStatus& sink : now.sinks) {
       if (sink.state == SinkState::kFailed) session->StopWith(Fail(*sink.last_error));
     }
-    if (SourceIsCaughtUp() && session->SinksHaveAll()) break;
+    if (SourceIsCaughtUp(session->ingest()) && session->SinksHaveAll()) break;
   }
 
   // The order of the end: no new batches, the log durable, then the sinks flush what is whole.
@@ -219,10 +219,11 @@ Status Pipeline::CaptureUntil(Session& session, std::stop_token stop) {
   return {};
 }
 
-bool Pipeline::SourceIsCaughtUp() const {
+bool Pipeline::SourceIsCaughtUp(const Ingest& ingest) const {
   const postgres::CaptureStatus capture = capture_->status();
   return capture.state == postgres::CaptureState::kStreaming &&
-         capture.end_at_connect != change::Lsn{} && capture.acknowledged >= capture.end_at_connect;
+         capture.end_at_connect != change::Lsn{} &&
+         ingest.Durable().commit_end >= capture.end_at_connect;
 }
 
 PipelineStatus Pipeline::status() const {

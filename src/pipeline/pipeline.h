@@ -18,6 +18,8 @@ class FileSystem;
 
 namespace freshet::pipeline {
 
+class Ingest;
+
 /// One source, one log, any number of sinks, and the threads between them.
 ///
 /// Threads (docs/architecture.md, "Threads"): ingest, log, one per sink, and Run()'s caller as
@@ -54,7 +56,7 @@ class Pipeline {
   Status CaptureUntil(Session& session, std::stop_token stop);
 
   /// All that the source had committed when capture connected is durable in the log.
-  bool SourceIsCaughtUp() const;
+  bool SourceIsCaughtUp(const Ingest& ingest) const;
 
   const Options options_;
   FileSystem& fs_;

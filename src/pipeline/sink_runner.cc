@@ -136,9 +136,14 @@ Status SinkRunner::Session(std::stop_token stop) {
   }
   SetState(SinkState::kRunning);
 
+  std::stop_source wake;  // by the stop, or by the first Hurry()
+  const std::stop_callback on_stop(stop, [&wake] { wake.request_stop(); });
+  const std::stop_callback on_hurry(hurry_.get_token(), [&wake] { wake.request_stop(); });
   Pending pending;
   while (!stop.stop_requested()) {
-    FRESHET_TRY(const auto entry, reader->Next(WaitTime(pending), stop));
+    const bool hurried = hurry_.stop_requested();
+    FRESHET_TRY(const auto entry,
+                reader->Next(WaitTime(pending), hurried ? stop : wake.get_token()));
     if (entry.has_value()) FRESHET_RETURN_IF_ERROR(WriteEntry(*entry, pending));
     if (FlushIsDue(pending, !entry.has_value())) {
       FRESHET_RETURN_IF_ERROR(Flush(pending));
@@ -205,7 +210,7 @@ bool SinkRunner::MayFlush(const Pending& pending) const {
 
 bool SinkRunner::FlushIsDue(const Pending& pending, bool log_is_drained) const {
   if (!MayFlush(pending)) return false;
-  if (hurry_ && log_is_drained) return true;
+  if (hurry_.stop_requested() && log_is_drained) return true;
   if (pending.rows >= spec_.flush.rows || pending.bytes >= spec_.flush.bytes.bytes) return true;
   const nanoseconds waited = clock_.Monotonic() - pending.since;
   if (pending.rows == 0) return waited >= kIdleFlushInterval;
@@ -214,7 +219,7 @@ bool SinkRunner::FlushIsDue(const Pending& pending, bool log_is_drained) const {
 }
 
 nanoseconds SinkRunner::WaitTime(const Pending& pending) const {
-  if (hurry_) return kHurriedWait;
+  if (hurry_.stop_requested()) return kHurriedWait;
   if (!pending.dirty || pending.inside_transaction || pending.rows == 0) return kMostWait;
   const nanoseconds waited = clock_.Monotonic() - pending.since;
   const nanoseconds left = nanoseconds(spec_.flush.interval) - waited;

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <future>
 #include <map>
 #include <memory>
@@ -36,7 +35,7 @@ class SinkRunner {
   log::LogOffset needed() const;
 
   /// From now on flushes at the end of every transaction it can, whatever the policy says.
-  void Hurry() { hurry_ = true; }
+  void Hurry() { hurry_.request_stop(); }
 
   /// Ready after the first try to open the target, with its result.
   std::shared_future<Status> first_open() const { return first_open_; }
@@ -62,7 +61,7 @@ class SinkRunner {
   const Clock& clock_;
   const std::unique_ptr<sink::Sink> sink_;
 
-  std::atomic<bool> hurry_{false};
+  std::stop_source hurry_;  ///< a stop_source for its callbacks: it also ends a wait for the log
   std::promise<Status> first_open_promise_;
   const std::shared_future<Status> first_open_ = first_open_promise_.get_future().share();
 
