@@ -54,7 +54,8 @@ struct SinkOptions {
   SchemaChangePolicy schema_changes = SchemaChangePolicy::kEvolve;
 };
 
-/// A figure a sink counts for itself, shown in status and metrics as `freshet_sink_<name>`.
+/// A figure a sink counts for itself, shown in status, and in metrics as
+/// `freshet_sink_<kind>_<name>`.
 struct Counter {
   std::string name;  ///< lower_snake_case, with unit
   std::string help;
