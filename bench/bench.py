@@ -24,7 +24,7 @@ SERVER = {
     "autovacuum": "off", "synchronous_commit": "off", "wal_sender_timeout": "0",
     "max_replication_slots": 20, "max_wal_senders": 20,
 }
-PAUSES_US = (0, 50, 100, 200, 400)
+PAUSES_US = (0, 50, 100, 200, 300)
 TRANSPORTS = ("tcp", "socket")
 ROWS_PER_TRANSACTION = 1_000
 
