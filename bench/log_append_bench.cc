@@ -35,7 +35,7 @@ std::shared_ptr<const change::ChangeBatch> MakeBatch(int64_t rows) {
   for (int64_t i = 0; i < rows; ++i) {
     builder.Insert(schema, {std::to_string(i), std::to_string(i * 7919 % 100'000),
                             fmt::format("{}.{:02}", i, i % 100),
-                            fmt::format("{:032x}", i * 0x9e3779b97f4a7c15u),
+                            fmt::format("{:032x}", static_cast<uint64_t>(i) * 0x9e3779b97f4a7c15u),
                             fmt::format("2026-01-01 00:{:02}:{:02}Z", i / 60 % 60, i % 60)});
   }
   return builder.Build();

@@ -4,12 +4,12 @@
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <utility>
 
 #include "base/check.h"
+#include "base/mutex.h"
 
 namespace freshet {
 
@@ -23,8 +23,9 @@ class Queue {
 
   /// Waits for room, then adds `item`. False, and the item is dropped, when stopped or closed.
   bool Push(T item, std::stop_token stop) {
-    std::unique_lock lock(mutex_);
-    not_full_.wait(lock, stop, [&] { return closed_ || items_.size() < capacity_; });
+    MutexLock lock(mutex_);
+    not_full_.wait(lock, stop,
+                   [&]() REQUIRES(mutex_) { return closed_ || items_.size() < capacity_; });
     if (closed_ || items_.size() >= capacity_) return false;
     items_.push_back(std::move(item));
     lock.unlock();
@@ -34,8 +35,9 @@ class Queue {
 
   /// Waits for room at most `timeout`, then adds a copy of `item`. False when there was none.
   bool PushFor(const T& item, std::chrono::nanoseconds timeout, std::stop_token stop) {
-    std::unique_lock lock(mutex_);
-    not_full_.wait_for(lock, stop, timeout, [&] { return closed_ || items_.size() < capacity_; });
+    MutexLock lock(mutex_);
+    not_full_.wait_for(lock, stop, timeout,
+                       [&]() REQUIRES(mutex_) { return closed_ || items_.size() < capacity_; });
     if (closed_ || items_.size() >= capacity_) return false;
     items_.push_back(item);
     lock.unlock();
@@ -45,28 +47,29 @@ class Queue {
 
   /// Waits for an item at most `timeout` and takes it. Empty when none came.
   std::optional<T> PopFor(std::chrono::nanoseconds timeout, std::stop_token stop) {
-    std::unique_lock lock(mutex_);
-    not_empty_.wait_for(lock, stop, timeout, [&] { return closed_ || !items_.empty(); });
-    return TakeFront(lock);
+    MutexLock lock(mutex_);
+    not_empty_.wait_for(lock, stop, timeout,
+                        [&]() REQUIRES(mutex_) { return closed_ || !items_.empty(); });
+    return TakeFront();
   }
 
   /// Waits for an item and takes it. Empty when stopped, or when closed and drained.
   std::optional<T> Pop(std::stop_token stop) {
-    std::unique_lock lock(mutex_);
-    not_empty_.wait(lock, stop, [&] { return closed_ || !items_.empty(); });
-    return TakeFront(lock);
+    MutexLock lock(mutex_);
+    not_empty_.wait(lock, stop, [&]() REQUIRES(mutex_) { return closed_ || !items_.empty(); });
+    return TakeFront();
   }
 
   /// Takes an item if one is there; never waits.
   std::optional<T> TryPop() {
-    std::unique_lock lock(mutex_);
-    return TakeFront(lock);
+    const MutexLock lock(mutex_);
+    return TakeFront();
   }
 
   /// No more pushes; poppers get what is left, then nothing.
   void Close() {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       closed_ = true;
     }
     not_full_.notify_all();
@@ -74,33 +77,32 @@ class Queue {
   }
 
   bool closed() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return closed_;
   }
 
   size_t size() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return items_.size();
   }
 
   size_t capacity() const { return capacity_; }
 
  private:
-  std::optional<T> TakeFront(std::unique_lock<std::mutex>& lock) {
+  std::optional<T> TakeFront() REQUIRES(mutex_) {
     if (items_.empty()) return std::nullopt;
     std::optional<T> item(std::move(items_.front()));
     items_.pop_front();
-    lock.unlock();
     not_full_.notify_one();
     return item;
   }
 
   const size_t capacity_;
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   std::condition_variable_any not_full_;
   std::condition_variable_any not_empty_;
-  std::deque<T> items_;
-  bool closed_ = false;
+  std::deque<T> items_ GUARDED_BY(mutex_);
+  bool closed_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace freshet

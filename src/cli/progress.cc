@@ -34,7 +34,7 @@ Progress::~Progress() { Finish(); }
 void Progress::Update(const std::string& what, int64_t done, int64_t total,
                       const std::string& detail) {
   if (context_.output == Output::kJson) return;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto now = clock_.Monotonic();
   const auto interval = context_.redraws_progress ? kRedrawInterval : kLineInterval;
   if (last_.has_value() && what == last_what_ && now - *last_ < interval) return;
@@ -53,7 +53,7 @@ void Progress::Update(const std::string& what, int64_t done, int64_t total,
 }
 
 void Progress::Finish(const std::string& message) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Clear();
   if (!message.empty() && context_.output != Output::kJson) context_.err << message << std::endl;
 }

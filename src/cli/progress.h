@@ -2,12 +2,12 @@
 
 #include <chrono>
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <ostream>
 #include <string>
 
 #include "base/clock.h"
+#include "base/mutex.h"
 #include "cli/context.h"
 
 namespace freshet::cli {
@@ -38,14 +38,14 @@ class Progress {
   void Finish(const std::string& message = {});
 
  private:
-  void Clear();
+  void Clear() REQUIRES(mutex_);
 
   const Context& context_;
   const Clock& clock_;
-  std::mutex mutex_;
-  std::optional<std::chrono::nanoseconds> last_;
-  std::string last_what_;
-  bool line_is_open_ = false;
+  Mutex mutex_;
+  std::optional<std::chrono::nanoseconds> last_ GUARDED_BY(mutex_);
+  std::string last_what_ GUARDED_BY(mutex_);
+  bool line_is_open_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace freshet::cli

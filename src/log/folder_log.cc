@@ -71,20 +71,27 @@ Result<std::unique_ptr<FolderLog>> FolderLog::Open(FileSystem& fs, const Clock& 
 
   std::unique_ptr<FolderLog> log(
       new FolderLog(fs, clock, options, std::move(lock), std::move(recovered.id)));
-  log->end_ = recovered.next.end;
-  log->newest_commit_ = recovered.next.newest_commit;
-  log->source_ = recovered.next.source;
-  for (const auto& schema : recovered.schemas) {
-    log->in_force_[schema->id()] = {schema, 0, recovered.next.end.offset};
-  }
-  State& state = *log->state_;
-  state.stats.appended = state.stats.durable = log->end_;
-  state.stats.budget_bytes = options.budget.bytes;
-  state.source = log->source_;
-  for (const SegmentInfo& segment : recovered.sealed) state.stats.size_bytes += segment.size_bytes;
-  state.segments = std::move(recovered.sealed);
-  FRESHET_RETURN_IF_ERROR(log->BeginSegment(recovered.next));
+  FRESHET_RETURN_IF_ERROR(log->GoOn(std::move(recovered)));
   return log;
+}
+
+Status FolderLog::GoOn(Recovered recovered) {
+  end_ = recovered.next.end;
+  newest_commit_ = recovered.next.newest_commit;
+  source_ = recovered.next.source;
+  for (const auto& schema : recovered.schemas) {
+    in_force_[schema->id()] = {schema, 0, end_.offset};
+  }
+  {
+    const MutexLock lock(state_->mutex);
+    LogStats& stats = state_->stats;
+    stats.appended = stats.durable = end_;
+    stats.budget_bytes = options_.budget.bytes;
+    for (const SegmentInfo& segment : recovered.sealed) stats.size_bytes += segment.size_bytes;
+    state_->source = source_;
+    state_->segments = std::move(recovered.sealed);
+  }
+  return BeginSegment(std::move(recovered.next));
 }
 
 Status FolderLog::BeginSegment(Checkpoint next) {
@@ -102,7 +109,7 @@ Status FolderLog::BeginSegment(Checkpoint next) {
   for (auto& [id, in_force] : in_force_) in_force.place = writer_->schema_places()[i++];
 
   PublishSchemas();
-  const std::lock_guard lock(state_->mutex);
+  const MutexLock lock(state_->mutex);
   state_->segments.push_back(MakeSegmentInfo(next, writer_->size_bytes()));
   state_->stats.size_bytes += writer_->size_bytes();
   return {};
@@ -110,11 +117,12 @@ Status FolderLog::BeginSegment(Checkpoint next) {
 
 Status FolderLog::Roll() {
   FRESHET_RETURN_IF_ERROR(writer_->Seal());
+  LogOffset sealed;
   {
-    const std::lock_guard lock(state_->mutex);
+    const MutexLock lock(state_->mutex);
     state_->stats.durable = end_;
+    sealed = state_->segments.back().first();
   }
-  const LogOffset sealed = state_->segments.back().first();  // changed by this thread alone
   const Status begun = BeginSegment({.end = end_,
                                      .transaction_open = transaction_open_,
                                      .open_since = open_since_,
@@ -127,7 +135,7 @@ Status FolderLog::Roll() {
 }
 
 std::optional<change::SourceIdentity> FolderLog::source() const {
-  const std::lock_guard lock(state_->mutex);
+  const MutexLock lock(state_->mutex);
   return state_->source;
 }
 
@@ -149,7 +157,7 @@ Status FolderLog::SetSource(const change::SourceIdentity& source) {
   FRESHET_TRY([[maybe_unused]] const int64_t at, writer_->Append(RecordKind::kSource, payload));
   FRESHET_RETURN_IF_ERROR(writer_->Sync());
   source_ = source;
-  const std::lock_guard lock(state_->mutex);
+  const MutexLock lock(state_->mutex);
   SegmentInfo& segment = state_->segments.back();
   state_->stats.size_bytes += writer_->size_bytes() - segment.size_bytes;
   segment.size_bytes = writer_->size_bytes();
@@ -159,14 +167,14 @@ Status FolderLog::SetSource(const change::SourceIdentity& source) {
 }
 
 std::vector<std::shared_ptr<const change::TableSchema>> FolderLog::schemas() const {
-  const std::lock_guard lock(state_->mutex);
+  const MutexLock lock(state_->mutex);
   return state_->schemas;
 }
 
 void FolderLog::PublishSchemas() {
   std::vector<std::shared_ptr<const change::TableSchema>> schemas;
   for (const auto& [id, in_force] : in_force_) schemas.push_back(in_force.schema);
-  const std::lock_guard lock(state_->mutex);
+  const MutexLock lock(state_->mutex);
   state_->schemas = std::move(schemas);
 }
 
@@ -230,7 +238,7 @@ LogEnd FolderLog::Publish(std::shared_ptr<const change::ChangeBatch> batch, cons
 
   std::vector<TailEntry> dropped;  // freed outside of the lock
   {
-    const std::lock_guard lock(state_->mutex);
+    const MutexLock lock(state_->mutex);
     SegmentInfo& segment = state_->segments.back();
     const int64_t written = writer_->size_bytes() - segment.size_bytes;
     segment.size_bytes = writer_->size_bytes();
@@ -258,7 +266,7 @@ Result<LogEnd> FolderLog::Sync() {
   const auto begin = clock_.Monotonic();
   FRESHET_RETURN_IF_ERROR(writer_->Sync());
   FRESHET_FAILPOINT("after_fsync");
-  const std::lock_guard lock(state_->mutex);
+  const MutexLock lock(state_->mutex);
   state_->stats.durable = end_;
   ++state_->stats.syncs_total;
   state_->stats.sync_micros_total +=
@@ -266,53 +274,54 @@ Result<LogEnd> FolderLog::Sync() {
   return end_;
 }
 
-bool FolderLog::over_budget() const {
-  const std::lock_guard lock(state_->mutex);
-  return state_->stats.size_bytes >= options_.budget.bytes;
-}
-
 bool FolderLog::ShouldPause() const {
-  const std::lock_guard lock(state_->mutex);
+  const MutexLock lock(state_->mutex);
   return state_->stats.size_bytes >= options_.budget.bytes && !state_->transaction_open;
 }
 
 Status FolderLog::Retain(LogOffset needed) {
   if (broken_.has_value()) return Fail(*broken_);
-  // Only this thread changes the list of segments.
-  const SegmentInfo& active = state_->segments.back();
-  const bool active_has_batches = end_.offset > active.first();
   const UnixMicros oldest_kept = clock_.Now() - options_.retention.count();
-  if (active_has_batches && needed >= end_.offset &&
-      (active.created_at < oldest_kept || over_budget())) {
-    // Nobody needs it any more and it is due: a quiet log never fills it, a full one cannot.
-    FRESHET_RETURN_IF_ERROR(Roll());
+  // Nobody needs the last one any more and it is due: a quiet log never fills it, a full one
+  // cannot.
+  if (needed >= end_.offset && ActiveIsDue(oldest_kept)) FRESHET_RETURN_IF_ERROR(Roll());
+  for (size_t left = Deletable(needed, oldest_kept); left > 0; --left) {
+    FRESHET_RETURN_IF_ERROR(DeleteFirst());
   }
-  return DeleteOldest(needed, oldest_kept);
+  return {};
 }
 
-Status FolderLog::DeleteOldest(LogOffset needed, UnixMicros oldest_kept) {
-  const auto& segments = state_->segments;
-  int64_t size_bytes = stats().size_bytes;
-  size_t count = 0;  // how many may go
-  for (size_t i = 0; i + 1 < segments.size(); ++i) {
-    const SegmentInfo& behind = segments[i + 1];
+bool FolderLog::ActiveIsDue(UnixMicros oldest_kept) const {
+  const MutexLock lock(state_->mutex);
+  const SegmentInfo& active = state_->segments.back();
+  const bool over_budget = state_->stats.size_bytes >= options_.budget.bytes;
+  return end_.offset > active.first() && (active.created_at < oldest_kept || over_budget);
+}
+
+size_t FolderLog::Deletable(LogOffset needed, UnixMicros oldest_kept) const {
+  State& state = *state_;
+  const MutexLock lock(state.mutex);
+  int64_t size_bytes = state.stats.size_bytes;
+  size_t count = 0;
+  for (size_t i = 0; i + 1 < state.segments.size(); ++i) {
+    const SegmentInfo& behind = state.segments[i + 1];
     if (behind.first() > needed) break;
     // A segment's youngest batch is as old as the segment behind it, or older.
     const bool expired = behind.created_at < oldest_kept;
     if (!expired && size_bytes < options_.budget.bytes) break;
-    size_bytes -= segments[i].size_bytes;
+    size_bytes -= state.segments[i].size_bytes;
     // The log begins between transactions, always: a run of segments that share one goes at once.
     if (!behind.starts_open) count = i + 1;
   }
-  for (size_t i = 0; i < count; ++i) FRESHET_RETURN_IF_ERROR(DeleteFirst());
-  return {};
+  return count;
 }
 
 Status FolderLog::DeleteFirst() {
-  const SegmentInfo first = state_->segments.front();
+  SegmentInfo first;
   {
     // First out of sight, so that no reader is sent to a file that is gone.
-    const std::lock_guard lock(state_->mutex);
+    const MutexLock lock(state_->mutex);
+    first = state_->segments.front();
     state_->segments.erase(state_->segments.begin());
     state_->stats.size_bytes -= first.size_bytes;
   }
@@ -324,7 +333,7 @@ Status FolderLog::DeleteFirst() {
 Result<std::unique_ptr<Reader>> FolderLog::NewReader(const change::Position& position) {
   std::vector<SegmentInfo> segments;
   {
-    const std::lock_guard lock(state_->mutex);
+    const MutexLock lock(state_->mutex);
     segments = state_->segments;
   }
   FRESHET_TRY(const SeekResult start, SeekPosition(fs_, options_.path, segments, position));
@@ -335,7 +344,7 @@ Result<change::Position> FolderLog::PositionAt(UnixMicros time) {
   std::vector<SegmentInfo> segments;
   change::Position end;
   {
-    const std::lock_guard lock(state_->mutex);
+    const MutexLock lock(state_->mutex);
     segments = state_->segments;
     end = state_->stats.appended.position;
   }
@@ -343,7 +352,7 @@ Result<change::Position> FolderLog::PositionAt(UnixMicros time) {
 }
 
 LogStats FolderLog::stats() const {
-  const std::lock_guard lock(state_->mutex);
+  const MutexLock lock(state_->mutex);
   LogStats stats = state_->stats;
   stats.start = state_->segments.front().start;
   stats.segments = static_cast<int64_t>(state_->segments.size());

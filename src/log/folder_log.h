@@ -48,6 +48,9 @@ class FolderLog final : public Log {
   FolderLog(FileSystem& fs, const Clock& clock, const Options& options,
             std::unique_ptr<FileLock> lock, LogId id);
 
+  /// Takes over what was found on disk and begins a segment behind it.
+  Status GoOn(Recovered recovered);
+
   /// Begins the segment that `next` describes and makes it the one being written.
   Status BeginSegment(Checkpoint next);
 
@@ -63,12 +66,15 @@ class FolderLog final : public Log {
   /// Shows an appended batch to readers and drops the oldest ones kept in memory.
   LogEnd Publish(std::shared_ptr<const change::ChangeBatch> batch, const BatchHead& head);
 
-  /// Deletes sealed segments from the front that nobody needs and that are older than
-  /// `oldest_kept` or too much for the budget.
-  Status DeleteOldest(LogOffset needed, UnixMicros oldest_kept);
+  /// The segment being written has batches, and is older than `oldest_kept` or too much for the
+  /// budget.
+  bool ActiveIsDue(UnixMicros oldest_kept) const;
+
+  /// How many sealed segments at the front nobody needs that are older than `oldest_kept` or too
+  /// much for the budget.
+  size_t Deletable(LogOffset needed, UnixMicros oldest_kept) const;
   Status DeleteFirst();
 
-  bool over_budget() const;
   void PublishSchemas();
 
   FileSystem& fs_;

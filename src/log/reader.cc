@@ -41,10 +41,10 @@ FolderReader::Source FolderReader::Wait(std::chrono::nanoseconds timeout,
                                         const std::stop_token& stop, LogEntry& entry) {
   // Added to a time point, "forever" would overflow.
   constexpr std::chrono::nanoseconds kLongest = std::chrono::hours(24);
-  std::unique_lock lock(state_->mutex);
-  const bool there = state_->changed.wait_for(lock, stop, std::min(timeout, kLongest), [&] {
-    return state_->stats.appended.offset > next_;
-  });
+  MutexLock lock(state_->mutex);
+  const bool there = state_->changed.wait_for(
+      lock, stop, std::min(timeout, kLongest),
+      [&]() REQUIRES(state_->mutex) { return state_->stats.appended.offset > next_; });
   if (!there || stop.stop_requested()) return Source::kNothing;
   const LogOffset tail_begin = state_->tail_begin();
   if (next_ < tail_begin) return Source::kDisk;
@@ -55,12 +55,12 @@ FolderReader::Source FolderReader::Wait(std::chrono::nanoseconds timeout,
 }
 
 Result<int64_t> FolderReader::WrittenBytes() {
-  const std::lock_guard lock(state_->mutex);
-  const auto& segments = state_->segments;
+  State& state = *state_;
+  const MutexLock lock(state.mutex);
   const auto behind =
-      std::upper_bound(segments.begin(), segments.end(), next_,
+      std::upper_bound(state.segments.begin(), state.segments.end(), next_,
                        [](LogOffset o, const SegmentInfo& s) { return o < s.first(); });
-  if (behind != segments.begin()) {
+  if (behind != state.segments.begin()) {
     const SegmentInfo& found = *(behind - 1);
     if (found.first() == next_ && place_.segment != next_) place_ = {next_, kSegmentHeaderBytes};
     if (found.first() == place_.segment) return found.size_bytes;

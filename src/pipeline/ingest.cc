@@ -85,7 +85,7 @@ void Ingest::NoteOffered(const change::ChangeBatch& batch) {
 }
 
 change::Position Ingest::Durable() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return durable_;
 }
 
@@ -96,17 +96,17 @@ bool Ingest::snapshot_is_open() const {
 }
 
 bool Ingest::WaitForSource(std::stop_token stop) {
-  std::unique_lock lock(mutex_);
-  return source_known_.wait(lock, stop, [&] { return has_source_; });
+  MutexLock lock(mutex_);
+  return source_known_.wait(lock, stop, [&]() REQUIRES(mutex_) { return has_source_; });
 }
 
 std::string Ingest::blocked_reason() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return blocked_;
 }
 
 void Ingest::SetBlocked(std::string reason) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   blocked_ = std::move(reason);
 }
 
@@ -138,7 +138,7 @@ Status Ingest::WriteUntilClosed(const std::function<log::LogOffset()>& needed,
     if (log_.stats().appended_bytes_total != appended_before) {
       FRESHET_TRY(const log::LogEnd durable, log_.Sync());
       synced_at = clock_.Monotonic();
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       durable_ = durable.position;
     }
     if (clock_.Monotonic() - retained_at >= kRetainInterval) {
@@ -155,7 +155,7 @@ Status Ingest::Handle(const Item& item, std::stop_token stop) {
   Status status = log_.SetSource(request.source);
   if (status.has_value()) {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       has_source_ = true;
     }
     source_known_.notify_all();

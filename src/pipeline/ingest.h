@@ -3,11 +3,11 @@
 #include <functional>
 #include <future>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <variant>
 
+#include "base/mutex.h"
 #include "base/queue.h"
 #include "log/log.h"
 #include "pipeline/latency.h"
@@ -74,11 +74,11 @@ class Ingest final : public postgres::CaptureOutput {
 
   postgres::ResumePoint offered_;  ///< ingest thread only
 
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   std::condition_variable_any source_known_;
-  bool has_source_ = false;   ///< guarded by mutex_
-  change::Position durable_;  ///< guarded by mutex_
-  std::string blocked_;       ///< guarded by mutex_
+  bool has_source_ GUARDED_BY(mutex_) = false;
+  change::Position durable_ GUARDED_BY(mutex_);
+  std::string blocked_ GUARDED_BY(mutex_);
 };
 
 }  // namespace freshet::pipeline

@@ -22,7 +22,7 @@ int64_t LatencyHistogram::UpperBound(size_t bucket) {
 
 void LatencyHistogram::Add(int64_t micros, int64_t count) {
   const int64_t value = std::max<int64_t>(micros, 0);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   buckets_[BucketOf(static_cast<uint64_t>(value))] += count;
   count_ += count;
   sum_ += value * count;
@@ -40,7 +40,7 @@ int64_t LatencyHistogram::Quantile(double q) const {
 }
 
 LatencySummary LatencyHistogram::Summary() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   LatencySummary out{.count = count_,
                      .sum_micros = sum_,
                      .p50_micros = Quantile(0.50),

@@ -3,8 +3,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <vector>
+
+#include "base/mutex.h"
 
 namespace freshet::pipeline {
 
@@ -42,13 +43,13 @@ class LatencyHistogram {
 
   static size_t BucketOf(uint64_t micros);
   static int64_t UpperBound(size_t bucket);
-  int64_t Quantile(double q) const;
+  int64_t Quantile(double q) const REQUIRES(mutex_);
 
-  mutable std::mutex mutex_;
-  std::array<int64_t, kBuckets> buckets_{};
-  int64_t count_ = 0;
-  int64_t sum_ = 0;
-  int64_t max_ = 0;
+  mutable Mutex mutex_;
+  std::array<int64_t, kBuckets> buckets_ GUARDED_BY(mutex_){};
+  int64_t count_ GUARDED_BY(mutex_) = 0;
+  int64_t sum_ GUARDED_BY(mutex_) = 0;
+  int64_t max_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace freshet::pipeline

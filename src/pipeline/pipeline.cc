@@ -61,7 +61,7 @@ class Pipeline::Session {
   /// Records the first error of any thread and asks all to stop.
   void StopWith(Status status) {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       if (result_.has_value() && !status.has_value()) result_ = std::move(status);
       finished_ = true;
     }
@@ -70,13 +70,13 @@ class Pipeline::Session {
 
   /// Waits at most `timeout` for StopWith() or `stop`. True when either came.
   bool WaitFinished(std::chrono::nanoseconds timeout, std::stop_token stop) {
-    std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, stop, timeout, [&] { return finished_; });
+    MutexLock lock(mutex_);
+    changed_.wait_for(lock, stop, timeout, [&]() REQUIRES(mutex_) { return finished_; });
     return finished_ || stop.stop_requested();
   }
 
   Status result() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return result_;
   }
 
@@ -100,10 +100,10 @@ class Pipeline::Session {
   std::vector<std::unique_ptr<SinkRunner>> runners_;
   std::optional<change::Position> wanted_;  ///< control thread only
 
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   std::condition_variable_any changed_;
-  bool finished_ = false;  ///< guarded by mutex_
-  Status result_;          ///< guarded by mutex_
+  bool finished_ GUARDED_BY(mutex_) = false;
+  Status result_ GUARDED_BY(mutex_);
 };
 
 Pipeline::Pipeline(Options options, FileSystem& fs, const Clock& clock, std::string version)
@@ -128,7 +128,7 @@ Result<Pipeline::Outcome> Pipeline::RunSession(const RunOptions& run, std::stop_
   FRESHET_TRY(auto log, log::Log::Open(fs_, clock_, options_.log));
   const auto session = std::make_shared<Session>(std::move(log), options_, clock_);
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     session_ = session;
   }
 
@@ -201,7 +201,7 @@ Status Pipeline::CaptureUntil(Session& session, std::stop_token stop) {
     }
     const Error& error = status.error();
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       ++source_errors_[std::string(ErrorKindName(error.kind))];
       source_last_error_ = error;
     }
@@ -234,7 +234,7 @@ PipelineStatus Pipeline::status() const {
   out.capture = capture_->status();
   FillProcessFigures(out);
 
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   out.source_errors_by_kind = source_errors_;
   out.source_last_error = source_last_error_;
   std::string blocked;

@@ -2,11 +2,11 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
 #include <stop_token>
 #include <string>
 
 #include "base/clock.h"
+#include "base/mutex.h"
 #include "base/result.h"
 #include "pipeline/health.h"
 #include "pipeline/options.h"
@@ -65,11 +65,11 @@ class Pipeline {
   const UnixMicros started_;
   const std::unique_ptr<postgres::Capture> capture_;
 
-  mutable std::mutex mutex_;
-  std::shared_ptr<Session> session_;              ///< guarded by mutex_
-  mutable HealthMonitor health_;                  ///< guarded by mutex_
-  std::map<std::string, int64_t> source_errors_;  ///< guarded by mutex_
-  std::optional<Error> source_last_error_;        ///< guarded by mutex_
+  mutable Mutex mutex_;
+  std::shared_ptr<Session> session_ GUARDED_BY(mutex_);
+  mutable HealthMonitor health_ GUARDED_BY(mutex_);
+  std::map<std::string, int64_t> source_errors_ GUARDED_BY(mutex_);
+  std::optional<Error> source_last_error_ GUARDED_BY(mutex_);
 };
 
 }  // namespace freshet::pipeline

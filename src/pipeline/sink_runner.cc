@@ -130,7 +130,7 @@ Status SinkRunner::Session(std::stop_token stop) {
                                        : change::Position{};
   FRESHET_TRY(const auto reader, log_.NewReader(applied_));
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     needed_ = status_.read = reader->next();
     if (stored.has_value()) status_.durable = *stored;
   }
@@ -157,7 +157,7 @@ Status SinkRunner::Session(std::stop_token stop) {
 Status SinkRunner::WriteEntry(const log::LogEntry& entry, Pending& pending) {
   const auto batch = change::DropApplied(entry.batch, change::Position{applied_.commit_end, 0});
   if (batch == nullptr) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     status_.read = entry.end.offset;
     return {};
   }
@@ -186,7 +186,7 @@ Status SinkRunner::WriteEntry(const log::LogEntry& entry, Pending& pending) {
     if (t.kind == change::TransactionKind::kSnapshot) pending.durable_first = entry.end.offset;
     if (t.kind == change::TransactionKind::kStream) pending.AddCommit(t.commit_time);
   }
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   status_.read = entry.end.offset;
   status_.pending_rows = pending.rows;
   oldest_pending_commit_ = pending.commits.empty() ? 0 : pending.commits.front().first;
@@ -243,7 +243,7 @@ void SinkRunner::NoteFlushed(const Pending& pending, const sink::StoredPosition&
   flush_time_.Add(micros);
   const UnixMicros now = clock_.Now();
   for (const auto& [commit_time, count] : pending.commits) latency_.Add(now - commit_time, count);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   status_.durable = at;
   needed_ = log::LogOffset{at.log_offset};
   oldest_pending_commit_ = 0;
@@ -255,14 +255,14 @@ void SinkRunner::NoteFlushed(const Pending& pending, const sink::StoredPosition&
 }
 
 void SinkRunner::SetState(SinkState state) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (status_.state == state) return;
   status_.state = state;
   status_.state_since = clock_.Now();
 }
 
 void SinkRunner::NoteError(const Error& error) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   status_.last_error = error;
   status_.last_error_at = clock_.Now();
   ++status_.errors_by_kind[std::string(ErrorKindName(error.kind))];
@@ -273,7 +273,7 @@ void SinkRunner::NoteError(const Error& error) {
 SinkStatus SinkRunner::status() const {
   SinkStatus out;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     out = status_;
     if (oldest_pending_commit_ != 0) out.lag_micros = clock_.Now() - oldest_pending_commit_;
     for (const auto& [name, rows] : table_rows_) out.tables.push_back({name, rows});
@@ -288,7 +288,7 @@ SinkStatus SinkRunner::status() const {
 }
 
 log::LogOffset SinkRunner::needed() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return needed_;
 }
 

@@ -3,10 +3,10 @@
 #include <future>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 
+#include "base/mutex.h"
 #include "log/log.h"
 #include "pipeline/error_policy.h"
 #include "pipeline/ingest.h"
@@ -74,12 +74,12 @@ class SinkRunner {
 
   LatencyHistogram latency_;
   LatencyHistogram flush_time_;
-  mutable std::mutex mutex_;
-  SinkStatus status_;  ///< guarded by mutex_
-  std::map<change::TableName, int64_t>
-      table_rows_;                        ///< guarded by mutex_; bounded by the source's tables
-  log::LogOffset needed_;                 ///< guarded by mutex_
-  UnixMicros oldest_pending_commit_ = 0;  ///< guarded by mutex_; 0: nothing pending
+  mutable Mutex mutex_;
+  SinkStatus status_ GUARDED_BY(mutex_);
+  /// Bounded by the source's tables.
+  std::map<change::TableName, int64_t> table_rows_ GUARDED_BY(mutex_);
+  log::LogOffset needed_ GUARDED_BY(mutex_);
+  UnixMicros oldest_pending_commit_ GUARDED_BY(mutex_) = 0;  ///< 0: nothing pending
 };
 
 /// Splits `batch` so that each part holds at most one version of every table, in order. Parts share

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <atomic>
-#include <mutex>
 #include <thread>
 
 #include "base/check.h"
+#include "base/mutex.h"
 #include "base/queue.h"
 #include "postgres/copy_text.h"
 
@@ -74,19 +74,26 @@ class SnapshotReader::Impl {
   Status Start(std::vector<SnapshotSource> sources, std::stop_token stop) {
     CHECK(workers_.empty());
     sources_ = std::move(sources);
+    std::vector<int64_t> blocks(sources_.size());
+    std::vector<SnapshotTable> progress;
     for (size_t i = 0; i < sources_.size(); ++i) {
-      FRESHET_TRY(const int64_t blocks, Blocks(sources_[i].table, stop));
-      progress_.push_back(
-          {.name = sources_[i].table.name, .bytes_estimated = blocks * kBlockBytes});
-      Divide(i, blocks);
+      FRESHET_TRY(blocks[i], Blocks(sources_[i].table, stop));
+      progress.push_back(
+          {.name = sources_[i].table.name, .bytes_estimated = blocks[i] * kBlockBytes});
+      Divide(i, blocks[i]);
     }
     // The longest first, so that the workers end together.
-    left_of_table_.resize(sources_.size());
-    for (const Range& range : ranges_) ++left_of_table_[range.source];
+    std::vector<int64_t> left_of_table(sources_.size());
+    for (const Range& range : ranges_) ++left_of_table[range.source];
     std::stable_sort(ranges_.begin(), ranges_.end(), [&](const Range& a, const Range& b) {
-      return progress_[a.source].bytes_estimated > progress_[b.source].bytes_estimated;
+      return blocks[a.source] > blocks[b.source];
     });
     ranges_left_ = ranges_.size();
+    {
+      const MutexLock lock(mutex_);
+      progress_ = std::move(progress);
+      left_of_table_ = std::move(left_of_table);
+    }
     for (Connection& session : sessions_) {
       workers_.emplace_back(
           [this, &session](std::stop_token worker_stop) { Work(session, worker_stop); });
@@ -109,7 +116,7 @@ class SnapshotReader::Impl {
   bool finished() const { return ranges_left_.load() == 0 && items_.size() == 0; }
 
   std::vector<SnapshotTable> progress() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return progress_;
   }
 
@@ -152,7 +159,7 @@ class SnapshotReader::Impl {
         return;
       }
       {
-        const std::lock_guard lock(mutex_);
+        const MutexLock lock(mutex_);
         const size_t source = ranges_[index].source;
         if (--left_of_table_[source] == 0) progress_[source].done = true;
       }
@@ -189,7 +196,7 @@ class SnapshotReader::Impl {
     if (!items_.Push({.part = std::move(part), .error = {}}, stop)) {
       return Fail(ErrorKind::kCancelled, "stopped");
     }
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     progress_[source].rows_copied += rows;
     progress_[source].bytes_copied += bytes;
     return {};
@@ -203,10 +210,10 @@ class SnapshotReader::Impl {
   std::atomic<size_t> next_range_{0};
   std::atomic<size_t> ranges_left_{1};  ///< counted down after the last part was pushed
   Queue<Item> items_;
-  mutable std::mutex mutex_;
-  std::vector<SnapshotTable> progress_;  ///< guarded by mutex_ once the workers run
-  std::vector<int64_t> left_of_table_;   ///< ranges; guarded by mutex_ likewise
-  std::vector<std::jthread> workers_;    ///< last: joined first
+  mutable Mutex mutex_;
+  std::vector<SnapshotTable> progress_ GUARDED_BY(mutex_);
+  std::vector<int64_t> left_of_table_ GUARDED_BY(mutex_);  ///< ranges
+  std::vector<std::jthread> workers_;                      ///< last: joined first
 };
 
 SnapshotReader::SnapshotReader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

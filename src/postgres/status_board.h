@@ -1,10 +1,10 @@
 #pragma once
 
-#include <mutex>
 #include <string>
 #include <utility>
 
 #include "base/clock.h"
+#include "base/mutex.h"
 #include "postgres/capture.h"
 
 namespace freshet::postgres {
@@ -15,14 +15,14 @@ class StatusBoard {
   explicit StatusBoard(const Clock& clock) : clock_(clock) {}
 
   CaptureStatus Read() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return status_;
   }
 
   /// Calls `change(CaptureStatus&)`. Short: readers wait.
   template <typename Change>
   void Update(Change&& change) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     change(status_);
   }
 
@@ -37,8 +37,8 @@ class StatusBoard {
 
  private:
   const Clock& clock_;
-  mutable std::mutex mutex_;
-  CaptureStatus status_;
+  mutable Mutex mutex_;
+  CaptureStatus status_ GUARDED_BY(mutex_);
 };
 
 }  // namespace freshet::postgres

@@ -57,7 +57,7 @@ TEST_F(ReaderTest, ReaderChangesBetweenMemoryAndDiskAtEveryPlaceWithoutGap) {
   const auto reader = NewReader(*log);
   uint64_t appended = 0;
   uint64_t read = 0;
-  for (const uint64_t burst : {1, 2, 3, 4, 1, 9, 2, 30, 1, 3}) {
+  for (const uint64_t burst : {1U, 2U, 3U, 4U, 1U, 9U, 2U, 30U, 1U, 3U}) {
     for (uint64_t i = 0; i < burst; ++i) {
       ++appended;
       Append(*log, Items(appended * 100, {std::to_string(appended), "nut", "0.10"}));
@@ -73,7 +73,7 @@ TEST_F(ReaderTest, ReaderChangesBetweenMemoryAndDiskAtEveryPlaceWithoutGap) {
 TEST_F(ReaderTest, ReaderStartsBehindAnyPosition) {
   const auto log = WriteTwenty();
 
-  for (const uint64_t after : {0, 50, 100, 150, 1000, 1950, 1999, 2000, 5000}) {
+  for (const uint64_t after : {0U, 50U, 100U, 150U, 1000U, 1950U, 1999U, 2000U, 5000U}) {
     const auto texts = ReadTexts(*log, after);
     EXPECT_EQ(texts.size(), after >= 2000 ? 0 : 20 - after / 100) << "after " << after;
     if (!texts.empty()) {

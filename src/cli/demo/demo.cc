@@ -12,10 +12,10 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <mutex>
 #include <thread>
 #include <utility>
 
+#include "base/mutex.h"
 #include "cli/demo/cluster.h"
 #include "cli/demo/layout.h"
 #include "cli/demo/probe.h"
@@ -112,35 +112,35 @@ class Traffic {
   Traffic(const generate::Options& options, const Clock& clock)
       : thread_([this, options, &clock](const std::stop_token& stop) {
           auto done = generate::Generate(options, clock, stop, [this](const auto& progress) {
-            const std::lock_guard lock(mutex_);
+            const MutexLock lock(mutex_);
             progress_ = progress;
           });
-          const std::lock_guard lock(mutex_);
+          const MutexLock lock(mutex_);
           if (!done.has_value()) error_ = std::move(done).error();
           ended_ = true;
         }) {}
 
   generate::Progress progress() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return progress_;
   }
 
   bool ended() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return ended_;
   }
 
   Status error() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (error_) return Fail(*error_);
     return {};
   }
 
  private:
-  mutable std::mutex mutex_;
-  generate::Progress progress_;
-  std::optional<Error> error_;
-  bool ended_ = false;
+  mutable Mutex mutex_;
+  generate::Progress progress_ GUARDED_BY(mutex_);
+  std::optional<Error> error_ GUARDED_BY(mutex_);
+  bool ended_ GUARDED_BY(mutex_) = false;
   std::jthread thread_;
 };
 

@@ -4,9 +4,9 @@
 
 #include <condition_variable>
 #include <functional>
-#include <mutex>
 #include <thread>
 
+#include "base/mutex.h"
 #include "sink/duckdb/database.h"
 
 namespace freshet::sink::duckdb {
@@ -18,7 +18,7 @@ class Watchdog {
   Watchdog(Connection& connection, std::chrono::milliseconds time, std::stop_token stop)
       : stopped_(stop, [&connection] { connection.Interrupt(); }),
         timer_([this, &connection, time](std::stop_token done) {
-          std::unique_lock lock(mutex_);
+          MutexLock lock(mutex_);
           condition_.wait_for(lock, done, time, [] { return false; });
           if (done.stop_requested()) return;
           timed_out_ = true;
@@ -26,14 +26,14 @@ class Watchdog {
         }) {}
 
   bool timed_out() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return timed_out_;
   }
 
  private:
-  std::mutex mutex_;
+  Mutex mutex_;
   std::condition_variable_any condition_;
-  bool timed_out_ = false;
+  bool timed_out_ GUARDED_BY(mutex_) = false;
   std::stop_callback<std::function<void()>> stopped_;
   std::jthread timer_;
 };

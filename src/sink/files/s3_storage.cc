@@ -4,11 +4,11 @@
 #include <arrow/util/future.h>
 #include <fmt/format.h>
 
-#include <mutex>
 #include <random>
 #include <string_view>
 #include <vector>
 
+#include "base/mutex.h"
 #include "sink/files/layout.h"
 #include "sink/files/storage.h"
 
@@ -98,9 +98,9 @@ fs::S3Options ToArrow(const S3Access& access) {
 /// abort failed because the store is away must live on. It is tried again with the next one, and
 /// left to the bucket's rule for incomplete uploads when the process ends first.
 void GiveUp(std::shared_ptr<arrow::io::OutputStream> upload) {
-  static std::mutex mutex;
+  static Mutex mutex;
   static auto& unaborted = *new std::vector<std::shared_ptr<arrow::io::OutputStream>>();
-  const std::lock_guard lock(mutex);
+  const MutexLock lock(mutex);
   unaborted.push_back(std::move(upload));
   std::erase_if(unaborted, [](const auto& stream) { return stream->Abort().ok(); });
 }
