@@ -9,6 +9,8 @@
 #include <parquet/schema.h>
 #include <parquet/statistics.h>
 
+#include <algorithm>
+
 #include "sink/changelog_columns.h"
 #include "sink/files/checksum_stream.h"
 #include "sink/files/file_writer.h"
@@ -116,6 +118,31 @@ TEST_F(ParquetWriterTest, RowGroupsEndAtTheirLimit) {
   EXPECT_EQ(file->metadata()->num_rows(), 150'000);
   ASSERT_EQ(file->metadata()->num_row_groups(), 2);
   EXPECT_LE(file->metadata()->RowGroup(0)->num_rows(), kMaxRowGroupRows);
+}
+
+/// A commit of one big row after the other: fewer rows than are worth a call, and much memory.
+TEST_F(ParquetWriterTest, BigRowsDoNotWaitForMore) {
+  const auto items = test::MakeItemsSchema();
+  const auto batch = test::BatchBuilder()
+                         .Begin(100)
+                         .Insert(items, {"1", std::string(1 << 20, 'x'), "0.10"})
+                         .Build();
+  const auto target = arrow::io::BufferOutputStream::Create().ValueOrDie();
+  const auto stream = std::make_shared<ChecksumStream>(*target);
+  auto writer = MakeParquetWriter(*items, {1, 2, 3}, Compression::kNone, stream);
+  ASSERT_TRUE(writer.has_value()) << writer.error();
+
+  constexpr int kRows = 100;
+  int64_t most = 0;
+  for (int i = 0; i < kRows; ++i) {
+    ASSERT_TRUE((*writer)->Append(ColumnsOf(*batch)).has_value());
+    most = std::max(most, (*writer)->buffered_bytes());
+  }
+
+  EXPECT_GE(most, kMaxRowGroupBytes / 2);  // it is counted at all
+  EXPECT_LE(most, kMaxRowGroupBytes + (8 << 20));
+  EXPECT_GE(stream->bytes(), 2 * kMaxRowGroupBytes);
+  ASSERT_TRUE((*writer)->Finish().has_value());
 }
 
 TEST_F(ParquetWriterTest, SmallAppendsBecomeOneRowGroup) {

@@ -167,10 +167,12 @@ Status FilesSink::Write(const std::shared_ptr<const change::ChangeBatch>& batch,
                         const StoredPosition& behind) {
   CHECK(storage_ != nullptr);
   for (const change::TableChanges& table : batch->tables) {
-    if (table.num_rows() > 0) FRESHET_RETURN_IF_ERROR(WriteTable(*batch, table));
+    if (table.num_rows() == 0) continue;
+    FRESHET_RETURN_IF_ERROR(WriteTable(*batch, table));
+    // After each: one transaction may touch more tables than files may be open.
+    FRESHET_RETURN_IF_ERROR(FinishLargestWhileOverBudget());
   }
   written_ = behind;
-  FRESHET_RETURN_IF_ERROR(FinishLargestWhileOverBudget());
   FRESHET_FAILPOINT("after_sink_write");
   return {};
 }

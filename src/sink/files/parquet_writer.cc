@@ -9,6 +9,8 @@
 #include <parquet/exception.h>
 #include <parquet/properties.h>
 
+#include <utility>
+
 #include "base/check.h"
 #include "sink/changelog_columns.h"
 #include "sink/files/checksum_stream.h"
@@ -26,8 +28,10 @@ constexpr int32_t kFirstChangelogId = 2'000'000;
 /// The id of a list's elements is that of the list plus this.
 constexpr int32_t kElementIdOffset = 1'000'000;
 
-/// Fewer rows than this wait for more, since a call costs some microseconds a column.
+/// Fewer rows than this wait for more, since a call costs some microseconds a column; unless they
+/// are big.
 constexpr int64_t kMinRowsPerCall = 2'048;
+constexpr int64_t kMinBytesPerCall = int64_t{4} << 20;
 
 /// A column whose values do not repeat gives its dictionary up at this size.
 constexpr int64_t kMaxDictionaryBytes = 64 << 10;
@@ -136,8 +140,12 @@ class ParquetWriter final : public FileWriter {
     }
     const int64_t rows = columns.front()->length();
     pending_.push_back(arrow::RecordBatch::Make(schema_, rows, std::move(typed)));
+    const auto bytes = arrow::util::ReferencedBufferSize(*pending_.back());
+    if (!bytes.ok()) return Fail(FromArrow(bytes.status(), "measure rows"));
     pending_rows_ += rows;
-    return pending_rows_ < kMinRowsPerCall ? Status() : WritePending();
+    pending_bytes_ += *bytes;
+    const bool waits = pending_rows_ < kMinRowsPerCall && pending_bytes_ < kMinBytesPerCall;
+    return waits ? Status() : WritePending();
   }
 
   Status Finish() override {
@@ -145,7 +153,7 @@ class ParquetWriter final : public FileWriter {
     return Call([&] { return writer_->Close(); });
   }
 
-  int64_t buffered_bytes() const override { return group_bytes_; }
+  int64_t buffered_bytes() const override { return group_bytes_ + pending_bytes_; }
 
  private:
   Status WritePending() {
@@ -158,10 +166,7 @@ class ParquetWriter final : public FileWriter {
     }
     pending_.clear();
     pending_rows_ = 0;
-
-    const auto referenced = arrow::util::ReferencedBufferSize(*rows);
-    if (!referenced.ok()) return Fail(FromArrow(referenced.status(), "measure rows"));
-    const int64_t bytes = *referenced;
+    const int64_t bytes = std::exchange(pending_bytes_, 0);
     if (group_bytes_ > 0 && (group_bytes_ + bytes > kMaxRowGroupBytes ||
                              group_rows_ + rows->num_rows() > kMaxRowGroupRows)) {
       FRESHET_RETURN_IF_ERROR(Call([&] { return writer_->NewBufferedRowGroup(); }));
@@ -192,6 +197,7 @@ class ParquetWriter final : public FileWriter {
   const std::unique_ptr<parquet::arrow::FileWriter> writer_;
   arrow::RecordBatchVector pending_;
   int64_t pending_rows_ = 0;
+  int64_t pending_bytes_ = 0;
   int64_t group_bytes_ = 0;
   int64_t group_rows_ = 0;
 };
