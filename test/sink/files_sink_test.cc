@@ -4,11 +4,13 @@
 #include <arrow/type.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <filesystem>
 
 #include "sink/files/data_file_reader.h"
+#include "sink/files/read_back.h"
 #include "support/batches.h"
 #include "support/manual_clock.h"
 #include "support/temporary_folder.h"
@@ -416,6 +418,44 @@ TEST_F(FilesSinkTest, ManyFilesMoveToListsAndStayListed) {
   const auto storage = OpenStorage(options_, StorageUse::kRead);
   const auto manifest = ReadManifest(**storage);
   EXPECT_THAT(manifest->value().lists, SizeIs(1));
+}
+
+/// As under a limit on open files: one transaction touches more tables than that.
+TEST_F(FilesSinkTest, TransactionOverManyTablesKeepsFewFilesOpen) {
+  constexpr int kTables = 120;
+  const auto sink = OpenSink();
+  BatchBuilder builder;
+  builder.Begin(100);
+  for (int i = 0; i < kTables; ++i) {
+    builder.Insert(test::MakeItemsSchema("t" + std::to_string(i)), {"1", "nut", "0.10"});
+  }
+  const auto batch = builder.Build();
+  rlimit before{};
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  rlimit limited = before;
+  limited.rlim_cur = 100;
+  ::setrlimit(RLIMIT_NOFILE, &limited);
+
+  Write(*sink, batch, 100);
+  Flush(*sink);
+
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_THAT(CommittedFiles(), SizeIs(kTables));
+}
+
+TEST_F(FilesSinkTest, CommittedFileThatIsGoneIsNoEmptyTable) {
+  const auto sink = OpenSink();
+  Write(*sink, BatchBuilder().Begin(100).Insert(items_, {"1", "nut", "0.10"}).Build(), 100);
+  Flush(*sink);
+  const DataFile file = CommittedFiles().at(0);
+  std::filesystem::remove(folder_.path() / file.path);
+
+  const Status scanned = FilesReadBack(options_).Scan(
+      *items_, nullptr, [](const arrow::RecordBatch&) { return Status(); });
+
+  ASSERT_FALSE(scanned.has_value());
+  EXPECT_EQ(scanned.error().kind, ErrorKind::kCorrupt);
+  EXPECT_THAT(scanned.error().message, HasSubstr(file.path));
 }
 
 }  // namespace

@@ -30,19 +30,14 @@ class Fold {
         fmt::format("CREATE OR REPLACE TEMP TABLE freshet_truncate AS SELECT coalesce(max({}), "
                     "-1::HUGEINT) AS place FROM {} AS r WHERE r._cdc_operation = 'truncate'",
                     kPlace, log_.table)));
-    return schema_.key_columns().empty() ? FoldBag() : FoldKeyed();
+    FRESHET_TRY(std::string sql, schema_.key_columns().empty() ? FoldBag() : FoldKeyed());
+    FRESHET_TRY(const std::string twice, SelectTwice());
+    return twice.empty() ? sql : fmt::format("({}) UNION ALL ({})", sql, twice);
   }
 
  private:
   std::string Column(size_t c, std::string_view alias = "r") const {
-    std::string out = log_.columns[c];
-    if (alias == "r") return out;
-    const std::string from = "r.\"";
-    const std::string to = std::string(alias) + ".\"";
-    if (const size_t at = out.find(from); at != std::string::npos) {
-      out.replace(at, from.size(), to);
-    }
-    return out;
+    return log_.columns[c](alias);
   }
 
   /// The text of a column's exception in a row, or null.
@@ -73,33 +68,44 @@ class Fold {
     return out;
   }
 
-  std::string KeyNames(std::string_view prefix = "") const {
-    std::string out;
-    for (size_t i = 0; i < schema_.key_columns().size(); ++i) {
-      out += fmt::format("{}{}k{}, {}e{}", i == 0 ? "" : ", ", prefix, i, prefix, i);
-    }
-    return out;
-  }
-
   std::string AfterTruncate() const {
     return fmt::format("{} > (SELECT place FROM freshet_truncate)", kPlace);
   }
 
-  Result<std::string> FoldKeyed() {
-    std::string limit;
-    if (!keys_.empty()) {
-      limit = fmt::format(" SEMI JOIN {} AS wanted ON ", keys_);
-      for (size_t i = 0; i < schema_.key_columns().size(); ++i) {
-        limit += fmt::format("{}{} IS NOT DISTINCT FROM wanted.k{}", i == 0 ? "" : " AND ",
-                             Column(static_cast<size_t>(schema_.key_columns()[i])), i);
-      }
+  /// What limits the changelog, as `r`, to the keys asked for.
+  std::string Limit() const {
+    if (keys_.empty()) return {};
+    std::string limit = fmt::format(" SEMI JOIN {} AS wanted ON ", keys_);
+    for (size_t i = 0; i < schema_.key_columns().size(); ++i) {
+      limit += fmt::format("{}{} IS NOT DISTINCT FROM wanted.k{}", i == 0 ? "" : " AND ",
+                           Column(static_cast<size_t>(schema_.key_columns()[i])), i);
     }
+    return limit;
+  }
+
+  /// The rows whose place another row before them has; empty when there are none. (Truncates apart:
+  /// a second one changes nothing.)
+  Result<std::string> SelectTwice() {
+    FRESHET_RETURN_IF_ERROR(connection_.Execute(fmt::format(
+        "CREATE OR REPLACE TEMP TABLE freshet_twice AS SELECT {} AS place, min(r.rowid) AS kept "
+        "FROM {} AS r{} WHERE r._cdc_operation <> 'truncate' GROUP BY ALL HAVING count(*) > 1",
+        kPlace, log_.table, Limit())));
+    FRESHET_TRY(const auto any, connection_.QueryText("SELECT '' FROM freshet_twice LIMIT 1"));
+    if (any.empty()) return std::string();
+    std::string select;
+    for (size_t c = 0; c < schema_.columns().size(); ++c) select += Column(c) + ", ";
+    return fmt::format(
+        "SELECT {}{} FROM {} AS r JOIN freshet_twice AS t ON t.place = {} AND t.kept <> r.rowid "
+        "WHERE r._cdc_operation <> 'truncate'",
+        select, Exceptions(), log_.table, kPlace);
+  }
+
+  Result<std::string> FoldKeyed() {
     FRESHET_RETURN_IF_ERROR(connection_.Execute(fmt::format(
         "CREATE OR REPLACE TEMP TABLE freshet_last AS SELECT id, place FROM (SELECT {}, "
         "arg_max(r.rowid, {}) AS id, max({}) AS place, arg_max({}, {}) AS present FROM {} AS r{} "
-        "WHERE r._cdc_operation <> 'truncate' AND {} GROUP BY {}) WHERE present",
-        KeyList("r"), kPlace, kPlace, kPresent, kPlace, log_.table, limit, AfterTruncate(),
-        KeyNames())));
+        "WHERE r._cdc_operation <> 'truncate' AND {} GROUP BY ALL) WHERE present",
+        KeyList("r"), kPlace, kPlace, kPresent, kPlace, log_.table, Limit(), AfterTruncate())));
     FRESHET_TRY(
         const auto names,
         connection_.QueryText(fmt::format(
@@ -239,15 +245,18 @@ class Fold {
   Result<std::string> FoldBag() const {
     std::string rows;
     std::string names;
-    std::string merged = fmt::format("coalesce({}, '{{}}')::JSON", Exceptions());
+    // In the order of the columns, as the sink writes them. The function wants two at least.
+    std::string merged = "'{}'::JSON, '{}'::JSON";
     for (size_t c = 0; c < schema_.columns().size(); ++c) {
       const std::string& name = schema_.columns()[c].name;
       rows += fmt::format("CASE WHEN {} THEN {} ELSE {} END AS c{}, ", NotSent(name),
                           Column(c, "p"), Column(c), c);
       names += fmt::format("c{}, ", c);
-      merged += fmt::format(
-          ", CASE WHEN {} AND {} IS NOT NULL THEN json_object({}, {}) ELSE '{{}}'::JSON END",
-          NotSent(name), Exact(c, "p"), QuoteText(name), Exact(c, "p"));
+      const std::string text =
+          fmt::format("CASE WHEN {} THEN {} ELSE {} END", NotSent(name), Exact(c, "p"), Exact(c));
+      merged +=
+          fmt::format(", CASE WHEN {0} IS NULL THEN '{{}}'::JSON ELSE json_object({1}, {0}) END",
+                      text, QuoteText(name));
     }
     const std::string exceptions = log_.has_exceptions
                                        ? fmt::format(
@@ -259,7 +268,8 @@ class Fold {
         "SELECT {names}exact FROM (SELECT {names}exact, sum(step) AS copies FROM (SELECT "
         "{rows}{exceptions} AS exact, CASE WHEN {present} THEN 1 ELSE -1 END AS step FROM {log} AS "
         "r LEFT JOIN {log} AS p ON r._cdc_unchanged IS NOT NULL AND p._cdc_lsn = r._cdc_lsn AND "
-        "p._cdc_seq = r._cdc_seq - 1 WHERE r._cdc_operation <> 'truncate' AND {after}) GROUP BY "
+        "p._cdc_seq = r._cdc_seq - 1 AND p._cdc_operation = 'update_preimage' WHERE "
+        "r._cdc_operation <> 'truncate' AND {after}) GROUP BY "
         "{names}exact HAVING sum(step) > 0), range(copies::BIGINT)",
         fmt::arg("names", names), fmt::arg("rows", rows), fmt::arg("exceptions", exceptions),
         fmt::arg("present", kPresent), fmt::arg("log", log_.table),

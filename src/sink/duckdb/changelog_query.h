@@ -1,6 +1,8 @@
 #pragma once
 
+#include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "change/table_schema.h"
@@ -8,12 +10,14 @@
 
 namespace freshet::sink::duckdb {
 
+/// A column's values as SQL over a table that goes by the name of `alias`.
+using ColumnSql = std::function<std::string(std::string_view alias)>;
+
 /// A changelog as SQL sees it.
 struct ChangelogRelation {
-  std::string table;                 ///< quoted; a table, since rows are named by its rowid
-  std::vector<std::string> columns;  ///< by source column: an expression over alias `r`; all name
-                                     ///< their column as r."...", so that the alias can be replaced
-  bool has_exceptions = false;       ///< there is a `_cdc_exceptions`
+  std::string table;               ///< quoted; a table, since rows are named by its rowid
+  std::vector<ColumnSql> columns;  ///< by source column
+  bool has_exceptions = false;     ///< there is a `_cdc_exceptions`
 };
 
 /// The SQL whose rows are what the changelog adds up to: the table's present rows, in the form
@@ -21,10 +25,11 @@ struct ChangelogRelation {
 ///
 /// Rows are ordered by (`_cdc_lsn`, `_cdc_seq`). What stands before the last truncate is gone; of
 /// each key the last image counts; a table without a key is the sum of its rows. Values that were
-/// not sent come from the last image that had them, also under the row's former keys. Makes
-/// temporary tables, so the connection's transaction must stay open until the SQL was run.
-/// Everything spills: memory does not grow with the changelog. `keys`: a table made by StageKeys()
-/// the answer is limited to, or empty.
+/// not sent come from the last image that had them, also under the row's former keys. A change that
+/// stands there twice, which no changelog should have, is given once more, so that a comparison
+/// finds it. Makes temporary tables, so the connection's transaction must stay open until the SQL
+/// was run. Everything spills: memory does not grow with the changelog. `keys`: a table made by
+/// StageKeys() the answer is limited to, or empty.
 Result<std::string> FoldChangelog(Connection& connection, const ChangelogRelation& log,
                                   const change::TableSchema& schema, const std::string& keys);
 

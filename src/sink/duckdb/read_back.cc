@@ -11,18 +11,21 @@
 namespace freshet::sink::duckdb {
 namespace {
 
-/// Where each source column is read from, as expressions over alias `r`.
+/// Where each source column is read from.
 ChangelogRelation Describe(const TargetTable& table, const change::TableSchema& schema) {
   const ColumnMapping mapping = MapForReading(table, schema);
   ChangelogRelation out{.table = table.name.Sql(), .columns = {}, .has_exceptions = false};
   for (size_t c = 0; c < schema.columns().size(); ++c) {
     const change::LogicalType& type = schema.columns()[c].type;
     if (mapping.target_of[c] < 0) {
-      out.columns.push_back(fmt::format("NULL::{}", DuckDbType(type)));
+      out.columns.push_back(
+          [none = fmt::format("NULL::{}", DuckDbType(type))](std::string_view) { return none; });
       continue;
     }
     const TargetTable::Column& column = table.columns[static_cast<size_t>(mapping.target_of[c])];
-    out.columns.push_back(AsType("r." + QuoteName(column.name), column.type, type));
+    out.columns.push_back([column, type](std::string_view alias) {
+      return AsType(fmt::format("{}.{}", alias, QuoteName(column.name)), column.type, type);
+    });
   }
   out.has_exceptions = mapping.extra[static_cast<size_t>(ExtraColumn::kExceptions)] >= 0;
   return out;
@@ -31,7 +34,7 @@ ChangelogRelation Describe(const TargetTable& table, const change::TableSchema& 
 std::string PlainSql(const ChangelogRelation& table, const change::TableSchema& schema,
                      const std::string& keys) {
   std::string select;
-  for (const std::string& column : table.columns) select += column + ", ";
+  for (const ColumnSql& column : table.columns) select += column("r") + ", ";
   select += table.has_exceptions ? fmt::format("r.{}::VARCHAR", kExceptionsColumn)
                                  : std::string("NULL::VARCHAR");
   std::string sql = fmt::format("SELECT {} FROM {} AS r", select, table.table);
@@ -39,7 +42,7 @@ std::string PlainSql(const ChangelogRelation& table, const change::TableSchema& 
   sql += fmt::format(" SEMI JOIN {} AS wanted ON ", keys);
   for (size_t i = 0; i < schema.key_columns().size(); ++i) {
     sql += fmt::format("{}{} IS NOT DISTINCT FROM wanted.k{}", i == 0 ? "" : " AND ",
-                       table.columns[static_cast<size_t>(schema.key_columns()[i])], i);
+                       table.columns[static_cast<size_t>(schema.key_columns()[i])]("r"), i);
   }
   return sql;
 }

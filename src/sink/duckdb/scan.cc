@@ -126,7 +126,9 @@ std::string AsType(const std::string& expression, const std::string& existing,
                    const change::LogicalType& type) {
   const std::string wanted = DuckDbType(type);
   if (existing == wanted) return expression;
-  return fmt::format("TRY_CAST({} AS {})", expression, wanted);
+  return fmt::format(
+      "CASE WHEN TRY_CAST({0} AS {1})::{2} IS NOT DISTINCT FROM {0} THEN TRY_CAST({0} AS {1}) END",
+      expression, wanted, existing);
 }
 
 }  // namespace freshet::sink::duckdb

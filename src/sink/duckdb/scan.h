@@ -22,8 +22,9 @@ Status ScanSql(Connection& connection, const std::string& sql, const change::Tab
 Result<std::string> StageKeys(Connection& connection, const change::TableSchema& schema,
                               const arrow::RecordBatch& keys);
 
-/// "CAST(NULL AS type)", `expression` itself, or a cast of it that gives null where a value does
-/// not fit: whatever yields values of `type` from a column of DuckDB type `existing`.
+/// `expression` itself, or a cast of it: what yields values of `type` from a column of DuckDB type
+/// `existing`. Null where a value does not fit exactly: 1.25 is no numeric(4,1), though DuckDB
+/// would round it to one.
 std::string AsType(const std::string& expression, const std::string& existing,
                    const change::LogicalType& type);
 

@@ -56,7 +56,14 @@ FilesReadBack::~FilesReadBack() {
 Status FilesReadBack::Scan(const change::TableSchema& schema,
                            const std::shared_ptr<arrow::RecordBatch>& keys, const Visit& visit) {
   if (storage_ == nullptr) {
-    FRESHET_TRY(storage_, OpenStorage(options_, StorageUse::kRead));
+    auto storage = OpenStorage(options_, StorageUse::kRead);
+    if (!storage.has_value()) {
+      Error error = std::move(storage).error();
+      // Not found is what a missing table is; without its bucket nothing can be said of any.
+      if (error.kind == ErrorKind::kNotFound) error.kind = ErrorKind::kUnavailable;
+      return Fail(std::move(error));
+    }
+    storage_ = *std::move(storage);
   }
   FRESHET_TRY(const std::vector<DataFile> files, FilesOf(schema.name()));
   if (connection_ == nullptr || loaded_version_ != schema.fingerprint()) {
@@ -127,7 +134,7 @@ Status FilesReadBack::Load(const DataFile& file, const change::TableSchema& sche
   duckdb::TableAppender::Types types;
   for (const change::Column& column : schema.columns()) types.emplace_back(column.type);
   types.resize(types.size() + kFoldColumns.size());
-  FRESHET_TRY(const auto appender,
+  FRESHET_TRY(auto appender,
               duckdb::TableAppender::ToTable(
                   *connection_,
                   {.catalog = "memory", .schema = "main", .table = std::string(kTable)}, types));
@@ -157,7 +164,15 @@ Status FilesReadBack::Load(const DataFile& file, const change::TableSchema& sche
   Status loaded = ReadDataFile(*storage_, file, schema, append);
   if (loaded.has_value()) loaded = appender->Flush();
   if (!loaded.has_value()) {
+    appender.reset();     // before what it writes to
     connection_.reset();  // and with it the table: the next scan begins anew
+    if (loaded.error().kind == ErrorKind::kNotFound) {
+      return Fail(
+          ErrorKind::kCorrupt,
+          "{} is gone, though the manifest names it: restore it, or take a new snapshot into "
+          "a prefix of its own",
+          storage_->Full(file.path));
+    }
     return loaded;
   }
   FRESHET_RETURN_IF_ERROR(connection_->Execute("COMMIT"));
@@ -170,7 +185,8 @@ Status FilesReadBack::Fold(const change::TableSchema& schema,
   duckdb::ChangelogRelation changelog{
       .table = std::string(kTable), .columns = {}, .has_exceptions = true};
   for (size_t c = 0; c < schema.columns().size(); ++c) {
-    changelog.columns.push_back(fmt::format("r.\"{}\"", ColumnName(c)));
+    changelog.columns.push_back(
+        [c](std::string_view alias) { return fmt::format("{}.{}", alias, ColumnName(c)); });
   }
   std::string wanted;
   if (keys != nullptr) {
