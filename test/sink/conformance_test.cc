@@ -37,6 +37,12 @@ using ::testing::IsEmpty;
 using Schema = std::shared_ptr<const change::TableSchema>;
 using Batch = std::shared_ptr<const change::ChangeBatch>;
 
+LogicalType ListOf(LogicalKind element) { return {.kind = LogicalKind::kList, .element = element}; }
+
+LogicalType Decimal(int precision, int scale) {
+  return {.kind = LogicalKind::kDecimal, .precision = precision, .scale = scale};
+}
+
 /// A kind of sink as the suite sees it: a factory configured to keep its target in `folder`.
 struct SinkCase {
   const char* name;
@@ -144,6 +150,14 @@ class ConformanceTest : public ::testing::TestWithParam<SinkCase> {
     Flush();
   }
 
+  /// One transaction that inserts `rows`, which is how most targets begin here.
+  void ApplyInserts(const Schema& schema, const std::vector<Row>& rows) {
+    BatchBuilder builder;
+    builder.Begin(100);
+    for (const Row& row : rows) builder.Insert(schema, row);
+    Apply(builder.Build());
+  }
+
   /// The table's rows as the target's reader gives them; `_cdc_exceptions` stands last.
   Result<std::vector<std::string>> TryRead(const Schema& schema,
                                            const std::shared_ptr<arrow::RecordBatch>& keys = {}) {
@@ -209,7 +223,7 @@ TEST_P(ConformanceTest, NewTargetHasNoPosition) {
 TEST_P(ConformanceTest, FlushedPositionComesBackWhole) {
   const auto items = MakeItemsSchema();
   Open();
-  Apply(BatchBuilder().Begin(100).Insert(items, {"1", "nut", "0.10"}).Build());
+  ApplyInserts(items, {{"1", "nut", "0.10"}});
 
   Open();
 
@@ -233,7 +247,7 @@ TEST_P(ConformanceTest, TransactionsWithoutRowsMoveThePosition) {
 TEST_P(ConformanceTest, FlushWithNothingWrittenKeepsThePosition) {
   const auto items = MakeItemsSchema();
   Open();
-  Apply(BatchBuilder().Begin(100).Insert(items, {"1", "nut", "0.10"}).Build());
+  ApplyInserts(items, {{"1", "nut", "0.10"}});
 
   Flush();
   Open();
@@ -245,7 +259,7 @@ TEST_P(ConformanceTest, FlushWithNothingWrittenKeepsThePosition) {
 TEST_P(ConformanceTest, CloseDropsWhatWasNotFlushedAndKeepsTheRest) {
   const auto items = MakeItemsSchema();
   Open();
-  Apply(BatchBuilder().Begin(100).Insert(items, {"1", "nut", "0.10"}).Build());
+  ApplyInserts(items, {{"1", "nut", "0.10"}});
   Write(BatchBuilder().Begin(200).Insert(items, {"2", "bolt", "0.20"}).Build());
 
   ASSERT_TRUE(sink_->Close().has_value());
@@ -305,7 +319,7 @@ TEST_P(ConformanceTest, KilledAtAnyPointItEndsEqual) {
 TEST_P(ConformanceTest, OpenOnTheSameObjectStartsOverAfterAnError) {
   const auto items = MakeItemsSchema();
   Open();
-  Apply(BatchBuilder().Begin(100).Insert(items, {"1", "nut", "0.10"}).Build());
+  ApplyInserts(items, {{"1", "nut", "0.10"}});
   const Batch second = BatchBuilder().Begin(200).Insert(items, {"2", "bolt", "0.20"}).Build();
   Write(second);
 
@@ -350,7 +364,7 @@ TEST_P(ConformanceTest, GiantTransactionIsSeenWholeOrNotAtAll) {
   constexpr int kParts = 5;
   constexpr int kRowsAPart = 3'000;
   Open();
-  Apply(BatchBuilder().Begin(100).Insert(items, {"-1", "before", "0.00"}).Build());
+  ApplyInserts(items, {{"-1", "before", "0.00"}});
 
   std::vector<Row> rows = {{"-1", "before", "0.00"}};
   for (int part = 0; part < kParts; ++part) {
@@ -422,7 +436,7 @@ TEST_P(ConformanceTest, SnapshotThenStream) {
 TEST_P(ConformanceTest, SnapshotIntoATargetThatHasRowsReplacesThem) {
   const auto items = MakeItemsSchema();
   Open();
-  Apply(BatchBuilder().Begin(100).Insert(items, {"1", "nut", "0.10"}).Build());
+  ApplyInserts(items, {{"1", "nut", "0.10"}});
   Open();
 
   Apply(BatchBuilder()
@@ -438,12 +452,7 @@ TEST_P(ConformanceTest, SnapshotIntoATargetThatHasRowsReplacesThem) {
 TEST_P(ConformanceTest, UpdatesComeWithAndWithoutOldTuple) {
   const auto items = MakeItemsSchema();
   Open();
-  Apply(BatchBuilder()
-            .Begin(100)
-            .Insert(items, {"1", "nut", "0.10"})
-            .Insert(items, {"2", "bolt", "0.20"})
-            .Insert(items, {"3", "screw", Null()})
-            .Build());
+  ApplyInserts(items, {{"1", "nut", "0.10"}, {"2", "bolt", "0.20"}, {"3", "screw", Null()}});
 
   Apply(BatchBuilder()
             .Begin(200)
@@ -459,11 +468,7 @@ TEST_P(ConformanceTest, UpdatesComeWithAndWithoutOldTuple) {
 TEST_P(ConformanceTest, KeyChangesMoveTheRow) {
   const auto items = MakeItemsSchema();
   Open();
-  Apply(BatchBuilder()
-            .Begin(100)
-            .Insert(items, {"1", "nut", "0.10"})
-            .Insert(items, {"2", "bolt", "0.20"})
-            .Build());
+  ApplyInserts(items, {{"1", "nut", "0.10"}, {"2", "bolt", "0.20"}});
 
   Apply(BatchBuilder()
             .Begin(200)
@@ -482,7 +487,7 @@ TEST_P(ConformanceTest, KeyChangesMoveTheRow) {
 TEST_P(ConformanceTest, KeyDeletedAndInsertedAgainInOneBatch) {
   const auto items = MakeItemsSchema();
   Open();
-  Apply(BatchBuilder().Begin(100).Insert(items, {"1", "nut", "0.10"}).Build());
+  ApplyInserts(items, {{"1", "nut", "0.10"}});
 
   Apply(BatchBuilder()
             .Begin(200)
@@ -504,13 +509,10 @@ TEST_P(ConformanceTest, CompositeKeysOfManyTypes) {
   const std::string a = "00000000-0000-4000-8000-00000000000a";
   const std::string b = "f0000000-0000-4000-8000-00000000000b";
   Open();
-  Apply(BatchBuilder()
-            .Begin(100)
-            .Insert(table, {"", "empty text is a key", "2024-02-29", a})
-            .Insert(table, {"eu", "one", "2024-02-29", a})
-            .Insert(table, {"eu", "two", "2024-02-29", b})
-            .Insert(table, {"eu", "three", "1969-12-31", a})
-            .Build());
+  ApplyInserts(table, {{"", "empty text is a key", "2024-02-29", a},
+                       {"eu", "one", "2024-02-29", a},
+                       {"eu", "two", "2024-02-29", b},
+                       {"eu", "three", "1969-12-31", a}});
 
   Apply(BatchBuilder()
             .Begin(200)
@@ -554,12 +556,9 @@ TEST_P(ConformanceTest, TruncateEmptiesAllTablesItNamesAndNoOther) {
 TEST_P(ConformanceTest, ValuesThatWereNotSentStayAsTheyWere) {
   const auto items = MakeItemsSchema();
   Open();
-  Apply(BatchBuilder()
-            .Begin(100)
-            .Insert(items, {"1", "long text one", "0.10"})
-            .Insert(items, {"2", "long text two", "0.20"})
-            .Insert(items, {"3", Null(), "0.30"})
-            .Build());
+  ApplyInserts(
+      items,
+      {{"1", "long text one", "0.10"}, {"2", "long text two", "0.20"}, {"3", Null(), "0.30"}});
 
   Apply(BatchBuilder()
             .Begin(200)
@@ -583,11 +582,7 @@ TEST_P(ConformanceTest, ValuesThatWereNotSentStayAsTheyWere) {
 TEST_P(ConformanceTest, ValuesThatWereNotSentMoveWithTheKey) {
   const auto items = MakeItemsSchema();
   Open();
-  Apply(BatchBuilder()
-            .Begin(100)
-            .Insert(items, {"1", "long text one", "0.10"})
-            .Insert(items, {"2", "long text two", "0.20"})
-            .Build());
+  ApplyInserts(items, {{"1", "long text one", "0.10"}, {"2", "long text two", "0.20"}});
 
   Apply(BatchBuilder()
             .Begin(200)
@@ -614,15 +609,7 @@ TEST_P(ConformanceTest, KeylessTableIsABagOfRows) {
   const Row twin = {"1", "twin", List({"1", Null()})};
   const Row null = {Null(), Null(), Null()};
   Open();
-  Apply(BatchBuilder()
-            .Begin(100)
-            .Insert(bag, twin)
-            .Insert(bag, twin)
-            .Insert(bag, twin)
-            .Insert(bag, null)
-            .Insert(bag, null)
-            .Insert(bag, {"2", "single", List({})})
-            .Build());
+  ApplyInserts(bag, {twin, twin, twin, null, null, {"2", "single", List({})}});
 
   Apply(BatchBuilder()
             .Begin(200)
@@ -641,18 +628,62 @@ TEST_P(ConformanceTest, KeylessTableIsABagOfRows) {
       Expected(bag, {twin, null, null, {"2", "updated", List({})}, {"1", "was a twin", Null()}}));
 }
 
+/// One image stands for two equal rows, and between it and the next row lies one that is gone.
+TEST_P(ConformanceTest, EqualRowsStayApartFromTheirNeighbours) {
+  const auto bag =
+      MakeSchema({"public", "bag"}, {MakeColumn("a", LogicalKind::kText)}, ReplicaIdentity::kFull);
+  Open();
+
+  Apply(BatchBuilder()
+            .Begin(100)
+            .Insert(bag, {"twin"})
+            .Insert(bag, {"short life"})
+            .Insert(bag, {"single"})
+            .Insert(bag, {"twin"})
+            .Delete(bag, {"short life"})
+            .Build());
+
+  EXPECT_EQ(Read(bag), Expected(bag, {{"twin"}, {"twin"}, {"single"}}));
+}
+
+TEST_P(ConformanceTest, KeylessRowsAreFoundByExceptionsThatWereNotSent) {
+  const auto bag =
+      MakeSchema({"public", "bag"},
+                 {MakeColumn("big", ListOf(LogicalKind::kInt32)), MakeColumn("d", Decimal(9, 2)),
+                  MakeColumn("n", LogicalKind::kInt32)},
+                 ReplicaIdentity::kFull);
+  const Row before = {Exception("{{1},{2}}"), Exception("NaN"), "1"};
+  const Row after = {Exception("{{1},{2}}"), Exception("NaN"), "2"};
+  Open();
+  Apply(BatchBuilder()
+            .Begin(100)
+            .Insert(bag, before)
+            .Begin(200)
+            .Update(bag, before, {Unchanged(), Exception("NaN"), "2"})
+            .Build());
+
+  Apply(BatchBuilder().Begin(300).Delete(bag, after).Build());
+
+  EXPECT_THAT(Read(bag), IsEmpty());
+}
+
+TEST_P(ConformanceTest, TableWithoutColumnsCountsItsRows) {
+  const auto empty = MakeSchema({"public", "empty"}, {}, ReplicaIdentity::kFull);
+  Open();
+  ApplyInserts(empty, {{}, {}, {}});
+
+  Apply(BatchBuilder().Begin(200).Delete(empty, {}).Build());
+
+  EXPECT_EQ(Read(empty).size(), 2U);
+}
+
 TEST_P(ConformanceTest, FullIdentityWithPrimaryKeyIsKeyed) {
   const auto full = MakeSchema(
       {"public", "full"},
       {MakeColumn("id", LogicalKind::kInt64, true), MakeColumn("name", LogicalKind::kText)},
       ReplicaIdentity::kFull);
   Open();
-  Apply(BatchBuilder()
-            .Begin(100)
-            .Insert(full, {"1", "one"})
-            .Insert(full, {"2", "two"})
-            .Insert(full, {"3", "three"})
-            .Build());
+  ApplyInserts(full, {{"1", "one"}, {"2", "two"}, {"3", "three"}});
 
   Apply(BatchBuilder()
             .Begin(200)
@@ -668,18 +699,12 @@ TEST_P(ConformanceTest, TableWithoutIdentityTakesInserts) {
   const auto log = MakeSchema({"public", "log"}, {MakeColumn("line", LogicalKind::kText)},
                               ReplicaIdentity::kNothing);
   Open();
-  Apply(BatchBuilder().Begin(100).Insert(log, {"same"}).Insert(log, {"same"}).Build());
+  ApplyInserts(log, {{"same"}, {"same"}});
 
   EXPECT_EQ(Read(log), Expected(log, {{"same"}, {"same"}}));
 }
 
 // ---- types and values
-
-LogicalType ListOf(LogicalKind element) { return {.kind = LogicalKind::kList, .element = element}; }
-
-LogicalType Decimal(int precision, int scale) {
-  return {.kind = LogicalKind::kDecimal, .precision = precision, .scale = scale};
-}
 
 TEST_P(ConformanceTest, EveryTypeComesBackExactly) {
   const auto types = MakeSchema({"public", "types"},
@@ -770,12 +795,7 @@ TEST_P(ConformanceTest, EveryTypeComesBackExactly) {
   nulls[0] = "3";
   Open();
 
-  Apply(BatchBuilder()
-            .Begin(100)
-            .Insert(types, lowest)
-            .Insert(types, highest)
-            .Insert(types, nulls)
-            .Build());
+  ApplyInserts(types, {lowest, highest, nulls});
 
   EXPECT_EQ(Read(types), Expected(types, {lowest, highest, nulls}));
 }
@@ -786,12 +806,9 @@ TEST_P(ConformanceTest, ExceptionsKeepTheirExactText) {
       {MakeColumn("id", LogicalKind::kInt64, true), MakeColumn("day", LogicalKind::kDate),
        MakeColumn("amount", Decimal(10, 2)), MakeColumn("note", LogicalKind::kText)});
   Open();
-  Apply(BatchBuilder()
-            .Begin(100)
-            .Insert(table, {"1", Exception("infinity"), Exception("NaN"), "both"})
-            .Insert(table, {"2", "2024-01-01", Exception("-NaN"), "one"})
-            .Insert(table, {"3", "2024-01-01", "1.00", "none"})
-            .Build());
+  ApplyInserts(table, {{"1", Exception("infinity"), Exception("NaN"), "both"},
+                       {"2", "2024-01-01", Exception("-NaN"), "one"},
+                       {"3", "2024-01-01", "1.00", "none"}});
 
   Apply(BatchBuilder()
             .Begin(200)
@@ -812,12 +829,9 @@ TEST_P(ConformanceTest, KeysToldApartByTheirExceptionOnly) {
       {"public", "odd_keys"},
       {MakeColumn("day", LogicalKind::kDate, true), MakeColumn("note", LogicalKind::kText)});
   Open();
-  Apply(BatchBuilder()
-            .Begin(100)
-            .Insert(table, {Exception("infinity"), "late"})
-            .Insert(table, {Exception("-infinity"), "early"})
-            .Insert(table, {"2024-01-01", "ordinary"})
-            .Build());
+  ApplyInserts(table, {{Exception("infinity"), "late"},
+                       {Exception("-infinity"), "early"},
+                       {"2024-01-01", "ordinary"}});
 
   Apply(BatchBuilder()
             .Begin(200)
@@ -853,7 +867,7 @@ TEST_P(ConformanceTest, NamesOfAnySpelling) {
   Row row = {"1"};
   for (const std::string& name : names) row.emplace_back("value of " + name);
   Open();
-  Apply(BatchBuilder().Begin(100).Insert(odd, row).Build());
+  ApplyInserts(odd, {row});
 
   Row updated = row;
   updated[1] = "updated";
@@ -862,6 +876,35 @@ TEST_P(ConformanceTest, NamesOfAnySpelling) {
   Apply(BatchBuilder().Begin(200).Update(odd, sent).Build());
 
   EXPECT_EQ(Read(odd), Expected(odd, {updated}));
+}
+
+/// Names that a target's own SQL uses, for rows and for keys.
+TEST_P(ConformanceTest, NamesOfOurOwnStatementsAreNamesLikeAnyOther) {
+  const auto columns = [](bool key) {
+    return std::vector<change::Column>{
+        MakeColumn("rowid", LogicalKind::kInt64, key), MakeColumn("k0", LogicalKind::kText),
+        MakeColumn("e0", LogicalKind::kText), MakeColumn("place", LogicalKind::kText)};
+  };
+  const auto keyed = MakeSchema({"public", "incoming"}, columns(true));
+  const auto bag = MakeSchema({"public", "target"}, columns(false), ReplicaIdentity::kFull);
+  Open();
+  BatchBuilder inserts;
+  inserts.Begin(100);
+  for (const Schema& schema : {keyed, bag}) {
+    inserts.Insert(schema, {"1", "a", "b", "c"}).Insert(schema, {"2", "a", "b", "c"});
+  }
+  inserts.Insert(bag, {"1", "a", "b", "c"}).Insert(bag, {"1", "x", "y", "z"});
+  Apply(inserts.Build());
+
+  Apply(BatchBuilder()
+            .Begin(200)
+            .Update(keyed, {"1", "new", Unchanged(), "c"})
+            .Delete(bag, {"1", "a", "b", "c"})
+            .Build());
+
+  EXPECT_EQ(Read(keyed), Expected(keyed, {{"1", "new", "b", "c"}, {"2", "a", "b", "c"}}));
+  EXPECT_EQ(Read(bag),
+            Expected(bag, {{"1", "a", "b", "c"}, {"2", "a", "b", "c"}, {"1", "x", "y", "z"}}));
 }
 
 TEST_P(ConformanceTest, NamesThatDifferByCaseOnlyStayApart) {
@@ -902,7 +945,7 @@ TEST_P(ConformanceTest, AddedColumnIsNullInOldRows) {
   const auto v2 = Version(
       {MakeColumn("id", LogicalKind::kInt64, true), MakeColumn("note", LogicalKind::kText)});
   Open();
-  Apply(BatchBuilder().Begin(100).Insert(v1, {"1"}).Build());
+  ApplyInserts(v1, {{"1"}});
 
   // Both versions in one batch, as a DDL in the middle of a backlog brings them.
   Apply(BatchBuilder()
@@ -921,7 +964,7 @@ TEST_P(ConformanceTest, SchemaChangeBehindDeletesOfTheSameFlush) {
   const auto v2 = Version(
       {MakeColumn("id", LogicalKind::kInt64, true), MakeColumn("note", LogicalKind::kText)});
   Open();
-  Apply(BatchBuilder().Begin(100).Insert(v1, {"1"}).Insert(v1, {"2"}).Insert(v1, {"3"}).Build());
+  ApplyInserts(v1, {{"1"}, {"2"}, {"3"}});
 
   Write(BatchBuilder().Begin(200).Delete(v1, {"1"}).Update(v1, {"2"}, {"20"}).Build());
   Write(BatchBuilder().Begin(300).Insert(v2, {"4", "new"}).Delete(v2, {"3", Null()}).Build());
@@ -935,7 +978,7 @@ TEST_P(ConformanceTest, DroppedColumnIsNoLongerWritten) {
       {MakeColumn("id", LogicalKind::kInt64, true), MakeColumn("note", LogicalKind::kText)});
   const auto v2 = Version({MakeColumn("id", LogicalKind::kInt64, true)});
   Open();
-  Apply(BatchBuilder().Begin(100).Insert(v1, {"1", "kept"}).Build());
+  ApplyInserts(v1, {{"1", "kept"}});
   Open();
 
   Apply(BatchBuilder().Begin(200).Insert(v2, {"2"}).Update(v2, {"1"}).Build());
@@ -949,7 +992,7 @@ TEST_P(ConformanceTest, RenamedColumnIsDropAndAdd) {
   const auto v2 = Version(
       {MakeColumn("id", LogicalKind::kInt64, true), MakeColumn("after", LogicalKind::kText)});
   Open();
-  Apply(BatchBuilder().Begin(100).Insert(v1, {"1", "old"}).Build());
+  ApplyInserts(v1, {{"1", "old"}});
 
   Apply(BatchBuilder().Begin(200).Insert(v2, {"2", "new"}).Build());
 
@@ -964,11 +1007,7 @@ TEST_P(ConformanceTest, WidenedColumnKeepsItsValues) {
       Version({MakeColumn("id", LogicalKind::kInt64, true), MakeColumn("n", LogicalKind::kInt64),
                MakeColumn("f", LogicalKind::kFloat64), MakeColumn("d", Decimal(20, 4))});
   Open();
-  Apply(BatchBuilder()
-            .Begin(100)
-            .Insert(v1, {"1", "7", "0.5", "12.34"})
-            .Insert(v1, {"2", "8", "0.25", "-9999.99"})
-            .Build());
+  ApplyInserts(v1, {{"1", "7", "0.5", "12.34"}, {"2", "8", "0.25", "-9999.99"}});
 
   Apply(BatchBuilder()
             .Begin(200)
@@ -991,7 +1030,7 @@ TEST_P(ConformanceTest, RetypedColumnThatDoesNotFitBeginsAnew) {
   const auto v2 = Version(
       {MakeColumn("id", LogicalKind::kInt64, true), MakeColumn("value", LogicalKind::kDate)});
   Open();
-  Apply(BatchBuilder().Begin(100).Insert(v1, {"1", "text"}).Build());
+  ApplyInserts(v1, {{"1", "text"}});
 
   Apply(BatchBuilder().Begin(200).Insert(v2, {"2", "2024-02-29"}).Build());
   Open();
@@ -1006,7 +1045,7 @@ TEST_P(ConformanceTest, ChangeOfTheKeyColumns) {
   const auto v2 =
       Version({MakeColumn("a", LogicalKind::kInt64), MakeColumn("b", LogicalKind::kInt64, true)});
   Open();
-  Apply(BatchBuilder().Begin(100).Insert(v1, {"1", "10"}).Insert(v1, {"2", "20"}).Build());
+  ApplyInserts(v1, {{"1", "10"}, {"2", "20"}});
 
   Apply(BatchBuilder()
             .Begin(200)
@@ -1033,7 +1072,7 @@ TEST_P(ConformanceTest, PolicyFailRefusesEverySchemaChangeButAnAddedColumn) {
       Version({MakeColumn("id", LogicalKind::kInt64, true), MakeColumn("note", LogicalKind::kInt64),
                MakeColumn("more", LogicalKind::kText)});
   Open();
-  Apply(BatchBuilder().Begin(100).Insert(v1, {"1", "x"}).Build());
+  ApplyInserts(v1, {{"1", "x"}});
   Apply(BatchBuilder().Begin(200).Insert(added, {"2", "y", "z"}).Build());
 
   for (const Schema& schema : {dropped, retyped}) {
@@ -1069,7 +1108,7 @@ TEST_P(ConformanceTest, ReadingIsLimitedToTheKeysAskedFor) {
 TEST_P(ConformanceTest, ReadingATableThatIsNotThereIsNotFound) {
   const auto items = MakeItemsSchema();
   Open();
-  Apply(BatchBuilder().Begin(100).Insert(items, {"1", "nut", "0.10"}).Build());
+  ApplyInserts(items, {{"1", "nut", "0.10"}});
 
   const auto rows = TryRead(MakeItemsSchema("absent"));
 

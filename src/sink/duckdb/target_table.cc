@@ -50,7 +50,10 @@ bool ContainsName(const std::vector<std::string>& names, std::string_view name) 
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-bool IsExtra(std::string_view name) {
+/// Names that no source column gets: those of our own columns, and the one by which DuckDB tells
+/// rows apart.
+bool IsTaken(std::string_view name) {
+  if (SameName(name, "rowid")) return true;
   for (size_t i = 0; i < kExtraColumns; ++i) {
     if (SameName(name, ExtraName(static_cast<ExtraColumn>(i)))) return true;
   }
@@ -98,7 +101,7 @@ Place FindPlace(const TargetTable& table, const std::vector<bool>& claimed,
                 const change::TableSchema& schema, const change::Column& column) {
   for (int number = 1; number < kMostSuffixes; ++number) {
     const std::string candidate = Suffixed(column.name, number);
-    if (IsExtra(candidate)) continue;
+    if (IsTaken(candidate)) continue;
     if (number > 1 && schema.IndexOf(candidate) >= 0) continue;  // another column's own name
     const auto same = std::find_if(table.columns.begin(), table.columns.end(),
                                    [&](const auto& c) { return SameName(c.name, candidate); });
@@ -221,7 +224,7 @@ Result<Evolution> PlanEvolution(TargetTable table, const change::TableSchema& sc
   if (strict) {
     for (size_t i = 0; i < table.columns.size(); ++i) {
       const std::string& name = table.columns[i].name;
-      if (!claimed[i] && !IsExtra(name)) return refuse("dropped or renamed", name);
+      if (!claimed[i] && !IsTaken(name)) return refuse("dropped or renamed", name);
     }
   }
   out.mapping.source_of.assign(table.columns.size(), -1);

@@ -146,8 +146,10 @@ class Writer {
     const std::shared_ptr<arrow::Array> exceptions =
         exceptions_place >= 0 && !changes.exceptions.empty() ? ExceptionsColumn(changes) : nullptr;
     const auto total = static_cast<int64_t>(rows.size());
-    // Mostly all rows of a batch stay: one run of rows is copied faster than single ones.
-    const bool one_run = rows.back() - rows.front() + 1 == total;
+    // Mostly all rows of a batch stay: one run of rows is copied faster than single ones. Without a
+    // key one row may stand for several equal ones, so the ends alone do not tell.
+    const bool one_run = rows.back() - rows.front() + 1 == total &&
+                         std::adjacent_find(rows.begin(), rows.end()) == rows.end();
     for (int64_t done = 0; done < total;) {
       const int64_t count = std::min(appender.free(), total - done);
       const Selection selection = one_run ? Selection{.first = rows.front() + done, .count = count}
@@ -193,21 +195,25 @@ class Writer {
     }
   }
 
+  /// In the order of the columns, as ExceptionsColumn() has them: without a key, rows are found
+  /// again by this text.
   std::string MergedExceptions(const MergedRow& row) const {
+    auto texts = ExceptionsOf(run_.changes(row.image.changes), row.image.row);
+    for (const auto& [column, ref] : row.from_run) {
+      for (auto& exception : ExceptionsOf(run_.changes(ref.changes), ref.row)) {
+        if (exception.first == column) texts.push_back(std::move(exception));
+      }
+    }
+    const change::TableSchema& schema = *run_.changes(row.image.changes).schema;
+    std::sort(texts.begin(), texts.end(), [&](const auto& a, const auto& b) {
+      return schema.IndexOf(a.first) < schema.IndexOf(b.first);
+    });
     std::string object;
-    const auto add = [&](const std::string& name, const std::string& text) {
+    for (const auto& [name, text] : texts) {
       object += object.empty() ? '{' : ',';
       AppendJsonString(name, object);
       object += ':';
       AppendJsonString(text, object);
-    };
-    for (const auto& [name, text] : ExceptionsOf(run_.changes(row.image.changes), row.image.row)) {
-      add(name, text);
-    }
-    for (const auto& [column, ref] : row.from_run) {
-      for (const auto& [name, text] : ExceptionsOf(run_.changes(ref.changes), ref.row)) {
-        if (name == column) add(name, text);
-      }
     }
     if (!object.empty()) object += '}';
     return object;
@@ -341,9 +347,9 @@ class Writer {
     types.push_back(change::LogicalType{.kind = change::LogicalKind::kText});
     types.push_back(change::LogicalType{.kind = change::LogicalKind::kInt64});
     types.push_back(change::LogicalType{.kind = change::LogicalKind::kInt64});
-    std::string match;
+    std::string match = "true";  // a table may have no columns at all
     for (size_t i = 0; i < columns.size(); ++i) {
-      match += fmt::format("{}target.{} IS NOT DISTINCT FROM keys.k{}", i == 0 ? "" : " AND ",
+      match += fmt::format(" AND target.{} IS NOT DISTINCT FROM keys.k{}",
                            QuoteName(columns[i].target), i);
     }
     if (exceptions) {
