@@ -1,5 +1,6 @@
 #include "sink/duckdb/duckdb_sink.h"
 
+#include <arrow/record_batch.h>
 #include <gmock/gmock.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -55,7 +56,9 @@ class DuckDbSinkTest : public ::testing::Test {
       for (const auto& table : batch->tables) {
         ASSERT_TRUE(sink->Prepare(*table.schema).has_value());
       }
-      behind.position.commit_end = batch->transactions.back().end_lsn;
+      if (batch->ends_transaction()) {
+        behind.position.commit_end = batch->transactions.back().end_lsn;
+      }
       const Status written = sink->Write(batch, behind);
       ASSERT_TRUE(written.has_value()) << written.error();
     }
@@ -165,7 +168,107 @@ TEST_F(DuckDbSinkTest, TwoSinksOfOneProcessShareAFile) {
               ElementsAre("first", "second"));
 }
 
+TEST_F(DuckDbSinkTest, TableOfAnotherSinkIsRefused) {
+  const auto items = MakeItemsSchema();
+  Apply(WriteMode::kUpsert, {BatchBuilder().Begin(100).Insert(items, {"1", "nut", "1"}).Build()});
+  DuckDbSink renamed(options_, {.name = "dwh"}, clock_);
+  const auto position = renamed.Open({});
+  ASSERT_TRUE(position.has_value() && !position->has_value());
+
+  const Status prepared = renamed.Prepare(*items);
+
+  ASSERT_FALSE(prepared.has_value());
+  EXPECT_EQ(prepared.error().kind, ErrorKind::kConfig);
+  EXPECT_THAT(prepared.error().message, HasSubstr("its former name"));
+}
+
+TEST_F(DuckDbSinkTest, TwoTablesThatWouldBeOneAreRefused) {
+  const auto sink = MakeSink();
+  ASSERT_TRUE(sink->Open({}).has_value());
+  ASSERT_TRUE(sink->Prepare(*MakeItemsSchema("Items")).has_value());
+  ASSERT_TRUE(sink->Prepare(*MakeItemsSchema("items")).has_value());  // items_2
+
+  const Status prepared = sink->Prepare(*MakeItemsSchema("items_2"));
+
+  ASSERT_FALSE(prepared.has_value());
+  EXPECT_EQ(prepared.error().kind, ErrorKind::kUnsupported);
+  EXPECT_THAT(prepared.error().message, HasSubstr("public.items "));
+}
+
+/// The part of a giant transaction ends inside an update of a table that is not its last.
+TEST_F(DuckDbSinkTest, UpdateOfOneTableMayBeCutWhileAnotherIsWhole) {
+  options_.buffer = {1};
+  const auto items = MakeItemsSchema("items");
+  const auto others = MakeItemsSchema("others");
+  const auto whole = BatchBuilder()
+                         .Begin(200)
+                         .Insert(others, {"1", "other", "1"})
+                         .Update(items, {"1", Null(), Null()}, {"2", "nut", "2"})
+                         .Build();
+  const auto cut = [&](size_t row, bool ends) {
+    auto part = std::make_shared<change::ChangeBatch>(*whole);
+    part->transactions[0].begins = !ends;
+    part->transactions[0].ends = ends;
+    if (!ends) part->transactions[0].end_lsn = {};
+    std::swap(part->tables[0], part->tables[1]);  // items first
+    if (ends) part->tables.pop_back();
+    change::TableChanges& table = part->tables[0];
+    table.rows = table.rows->Slice(static_cast<int64_t>(row), 1);
+    table.kinds = {table.kinds[row]};
+    table.ordinals = {table.ordinals[row]};
+    table.transactions = {0};
+    return std::shared_ptr<const change::ChangeBatch>(part);
+  };
+
+  Apply(WriteMode::kUpsert, {BatchBuilder().Begin(100).Insert(items, {"1", "nut", "1"}).Build(),
+                             cut(0, false), cut(1, true)});
+
+  EXPECT_THAT(ReadBackRows(*items, WriteMode::kUpsert), ElementsAre("2 | nut | 2.00 | NULL"));
+  EXPECT_THAT(ReadBackRows(*others, WriteMode::kUpsert), ElementsAre("1 | other | 1.00 | NULL"));
+}
+
+/// The source rounded what it had; the stream does not say so, and the target kept it.
+TEST_F(DuckDbSinkTest, ValueThatANarrowerTypeWouldRoundIsNotReadAsIfItWere) {
+  const auto version = [](int precision, int scale) {
+    return test::MakeSchema(
+        {"public", "t"},
+        {test::MakeColumn("id", change::LogicalKind::kInt64, true),
+         test::MakeColumn("d", {change::LogicalKind::kDecimal, precision, scale})});
+  };
+  const auto wide = version(20, 4);
+  Apply(WriteMode::kUpsert, {BatchBuilder()
+                                 .Begin(100)
+                                 .Insert(wide, {"1", "1.2345"})
+                                 .Insert(wide, {"2", "1.2300"})
+                                 .Build()});
+
+  EXPECT_THAT(ReadBackRows(*version(6, 2), WriteMode::kUpsert),
+              ElementsAre("1 | NULL | NULL", "2 | 1.23 | NULL"));
+}
+
 // ---- folding a changelog
+
+/// Neither exactly once nor equal: a comparison must get to see it.
+TEST_F(DuckDbSinkTest, ChangeThatStandsTwiceIsGivenTwice) {
+  const auto items = MakeItemsSchema();
+  Apply(WriteMode::kAppend, {BatchBuilder()
+                                 .Begin(100)
+                                 .Insert(items, {"1", "nut", "1"})
+                                 .Insert(items, {"2", "bolt", "2"})
+                                 .Delete(items, {"2", Null(), Null()})
+                                 .Build()});
+  {
+    const auto database = Database::Open(options_.path, Access::kReadWrite);
+    const auto connection = (*database)->Connect();
+    const Status done =
+        (*connection)->Execute("INSERT INTO public.items FROM public.items WHERE _cdc_seq <> 1");
+    ASSERT_TRUE(done.has_value()) << done.error();
+  }
+
+  EXPECT_THAT(
+      ReadBackRows(*items, WriteMode::kAppend),
+      ElementsAre("1 | nut | 1.00 | NULL", "1 | nut | 1.00 | NULL", "2 | NULL | NULL | NULL"));
+}
 
 TEST_F(DuckDbSinkTest, SnapshotStandsBeforeATransactionAtTheSamePlace) {
   const auto items = MakeItemsSchema();

@@ -53,7 +53,6 @@ void DuckDbSink::Drop() {
   database_.reset();
   in_transaction_ = false;
   at_boundary_ = true;
-  inside_update_ = false;
   buffered_bytes_ = 0;
 }
 
@@ -91,6 +90,7 @@ Result<std::optional<StoredPosition>> DuckDbSink::Open(std::stop_token) {
     position = flushed_;
   }
   written_ = flushed_;
+  has_position_ = position.has_value();
   return position;
 }
 
@@ -102,11 +102,30 @@ Status DuckDbSink::BeginUnlessBegun() {
   return {};
 }
 
+/// Refuses a table that somebody else fills. Ours appear in the transaction that stores our first
+/// position: one that is there before is another sink's, of this file or of this sink under a
+/// former name, and its rows would be added a second time.
+Status DuckDbSink::CheckOwned(const change::TableName& source, const TargetTable& table) const {
+  for (const auto& [name, other] : targets_) {
+    if (name == source || !(other.table.name == table.name)) continue;
+    return Fail(ErrorKind::kUnsupported,
+                "tables {} and {} would both be {} in DuckDB, which ignores the case of names: "
+                "exclude one, or rename it in the source",
+                change::ToString(name), change::ToString(source), table.name.Sql());
+  }
+  if (!table.exists || has_position_) return {};
+  return Fail(ErrorKind::kConfig,
+              "DuckDB file {} already has a table {}, and sink '{}' never wrote there: give the "
+              "sink a file of its own, or its former name, or drop the table",
+              options_.path, table.name.Sql(), sink_options_.name);
+}
+
 Status DuckDbSink::Prepare(const TableSchema& schema) {
   FRESHET_RETURN_IF_ERROR(BeginUnlessBegun());
   Target& target = targets_[schema.name()];
   if (target.versions.contains(schema.fingerprint())) return {};
   FRESHET_TRY(auto table, FindTarget(*connection_, schema.name()));
+  if (target.versions.empty()) FRESHET_RETURN_IF_ERROR(CheckOwned(schema.name(), table));
   const bool existed = table.exists;
   FRESHET_TRY(Evolution evolution, PlanEvolution(std::move(table), schema, sink_options_));
   if (!evolution.statements.empty()) FRESHET_RETURN_IF_ERROR(Evolve(target, evolution));
@@ -232,29 +251,37 @@ Status DuckDbSink::BufferChanges(Target& target,
                                  const std::shared_ptr<const change::ChangeBatch>& batch,
                                  const TableChanges& changes) {
   if (target.run != nullptr && !SameRun(*target.run_schema, *changes.schema)) {
-    FRESHET_RETURN_IF_ERROR(ApplyRuns());
+    FRESHET_RETURN_IF_ERROR(ApplyRun(target));
   }
   if (target.run == nullptr) target.run = std::make_unique<UpsertRun>(*changes.schema);
   target.run_schema = changes.schema;
   target.run->Add(batch, changes, target.had_rows);
-  inside_update_ = target.run->inside_update();
+  return {};
+}
+
+/// Collapses what is held in memory for one table and hands it to DuckDB.
+Status DuckDbSink::ApplyRun(Target& target) {
+  const MappingOf mapping_of =
+      [&versions = target.versions](const TableSchema& schema) -> const ColumnMapping& {
+    return versions.at(schema.fingerprint()).mapping;
+  };
+  FRESHET_TRY(const bool deleted,
+              duckdb::ApplyRun(*connection_, target.table, *target.run, mapping_of));
+  target.deleted = target.deleted || deleted;
+  collapsed_rows_ += target.run->num_rows();
+  target.run.reset();
   return {};
 }
 
 /// Hands everything held in memory to DuckDB, within the open transaction.
 Status DuckDbSink::ApplyRuns() {
-  if (inside_update_) return {};  // the other half of an update is in the next batch
+  for (const auto& [name, target] : targets_) {
+    // The other half of an update is in the next batch.
+    if (target.run != nullptr && target.run->inside_update()) return {};
+  }
   for (auto& [name, target] : targets_) {
     if (target.appender != nullptr) FRESHET_RETURN_IF_ERROR(target.appender->Flush());
-    if (target.run == nullptr) continue;
-    const MappingOf mapping_of =
-        [&versions = target.versions](const TableSchema& schema) -> const ColumnMapping& {
-      return versions.at(schema.fingerprint()).mapping;
-    };
-    FRESHET_TRY(const bool deleted, ApplyRun(*connection_, target.table, *target.run, mapping_of));
-    target.deleted = target.deleted || deleted;
-    collapsed_rows_ += target.run->num_rows();
-    target.run.reset();
+    if (target.run != nullptr) FRESHET_RETURN_IF_ERROR(ApplyRun(target));
   }
   buffered_bytes_ = 0;
   return {};
@@ -288,6 +315,7 @@ Result<StoredPosition> DuckDbSink::Flush() {
   in_transaction_ = false;
   for (auto& [name, target] : targets_) target.deleted = false;
   ++flushes_;
+  has_position_ = true;
   flushed_ = written_;
   return flushed_;
 }

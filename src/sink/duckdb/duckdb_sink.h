@@ -56,6 +56,7 @@ class DuckDbSink final : public Sink {
 
   Status BeginUnlessBegun();
   void Drop();
+  Status CheckOwned(const change::TableName& source, const TargetTable& table) const;
   Status Evolve(Target& target, const Evolution& evolution);
   Status RebuildForAlter(Target& target);
   Status CheckExceptions(const change::TableChanges& changes);
@@ -63,6 +64,7 @@ class DuckDbSink final : public Sink {
                        const change::TableChanges& changes);
   Status BufferChanges(Target& target, const std::shared_ptr<const change::ChangeBatch>& batch,
                        const change::TableChanges& changes);
+  Status ApplyRun(Target& target);
   Status ApplyRuns();
   Status StorePosition();
 
@@ -73,8 +75,8 @@ class DuckDbSink final : public Sink {
   std::unique_ptr<Connection> connection_;
   std::map<change::TableName, Target> targets_;
   bool in_transaction_ = false;
-  bool at_boundary_ = true;  ///< what was written ends with the end of a transaction
-  bool inside_update_ = false;
+  bool at_boundary_ = true;    ///< what was written ends with the end of a transaction
+  bool has_position_ = false;  ///< the target holds one of ours
   int64_t buffered_bytes_ = 0;
   StoredPosition written_;
   StoredPosition flushed_;

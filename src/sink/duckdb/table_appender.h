@@ -27,6 +27,8 @@ struct QualifiedName {
 
   /// Quoted, for SQL.
   std::string Sql() const;
+
+  bool operator==(const QualifiedName&) const = default;
 };
 
 /// Feeds rows, column by column and up to 2,048 at a time, to a table or to a statement, within the
