@@ -78,7 +78,8 @@ Result<std::vector<CatalogTable>> Catalog::Tables(std::stop_token stop) {
       " CASE c.relreplident WHEN 'f' THEN true WHEN 'n' THEN false"
       "  WHEN 'i' THEN EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND"
       "   i.indisreplident AND i.indisvalid)"
-      "  ELSE EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) END,"
+      "  ELSE EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary"
+      "   AND i.indimmediate) END,"
       " has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE'),"
       " c.relfilenode "
       "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN up ON up.id = c.oid "
@@ -104,7 +105,8 @@ Result<std::vector<CatalogTable>> Catalog::Tables(std::stop_token stop) {
 
 Status Catalog::Load(std::span<const TableId> tables, std::stop_token stop) {
   const std::string generated = connection_.server_major() >= 12 ? "a.attgenerated <> ''" : "false";
-  // Columns that an index only INCLUDEs (11+) identify nothing.
+  // Columns that an index only INCLUDEs (11+) identify nothing. Nor does a DEFERRABLE primary key:
+  // two rows may have it for a while, and the server takes none for a replica identity.
   const std::string keys = connection_.server_major() >= 11 ? "indnkeyatts" : "indnatts";
   const std::string sql = fmt::format(
       "SELECT a.attrelid, a.attname, a.attnum, a.atttypid, a.atttypmod,"
@@ -113,6 +115,7 @@ Status Catalog::Load(std::span<const TableId> tables, std::stop_token stop) {
       " COALESCE(a.attnum = ANY ((ri.indkey::int2[])[0:ri.{} - 1]), false) "
       "FROM pg_attribute a"
       " LEFT JOIN pg_index pk ON pk.indrelid = a.attrelid AND pk.indisprimary"
+      " AND pk.indimmediate"
       " LEFT JOIN pg_index ri ON ri.indrelid = a.attrelid AND ri.indisreplident "
       "WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped "
       "ORDER BY a.attrelid, a.attnum",

@@ -84,7 +84,7 @@ std::string ReasonNotToPublish(const CatalogTable& table) {
       case ReplicaIdentity::kIndex:
         return "has lost the index of its REPLICA IDENTITY";
       default:
-        return "has no primary key";
+        return "has no primary key, or a DEFERRABLE one";
     }
   }();
   return fmt::format(

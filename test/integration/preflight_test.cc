@@ -86,6 +86,7 @@ TEST_P(PreflightTest, AnUnknownTableIsNamed) {
 
 TEST_P(PreflightTest, ATableWhoseUpdatesWouldFailIsNotPublished) {
   Run("CREATE TABLE public.no_key (id int); CREATE TABLE public.fine (id int PRIMARY KEY);"
+      "CREATE TABLE public.late (id int PRIMARY KEY DEFERRABLE);"
       "CREATE TABLE public.nothing (id int PRIMARY KEY);"
       "ALTER TABLE public.nothing REPLICA IDENTITY NOTHING;"
       "CREATE TABLE public.lost (id int NOT NULL UNIQUE);"
@@ -97,6 +98,7 @@ TEST_P(PreflightTest, ATableWhoseUpdatesWouldFailIsNotPublished) {
 
   EXPECT_EQ(check.result, CheckResult::kFail);
   EXPECT_THAT(check.what, HasSubstr("\"public\".\"no_key\" has no primary key"));
+  EXPECT_THAT(check.what, HasSubstr("\"public\".\"late\" has no primary key, or a DEFERRABLE one"));
   EXPECT_THAT(check.what, HasSubstr("REPLICA IDENTITY NOTHING"));
   EXPECT_THAT(check.what, HasSubstr("\"public\".\"lost\" has lost the index"));
   EXPECT_THAT(check.what, testing::Not(HasSubstr("fine")));

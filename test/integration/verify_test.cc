@@ -86,9 +86,10 @@ class VerifyTest : public ::testing::Test {
     return report.value_or(Report{});
   }
 
-  /// Changes the mirror behind the pipeline's back.
-  void Damage(const std::string& sql) {
-    auto database = sink::duckdb::Database::Open(MirrorPath(), sink::duckdb::Access::kReadWrite);
+  /// Changes a target behind the pipeline's back.
+  void Damage(const std::string& sql) { Damage(sql, MirrorPath()); }
+  static void Damage(const std::string& sql, const std::string& path) {
+    auto database = sink::duckdb::Database::Open(path, sink::duckdb::Access::kReadWrite);
     ASSERT_TRUE(database.has_value()) << database.error();
     auto connection = (*database)->Connect();
     ASSERT_TRUE(connection.has_value()) << connection.error();
@@ -155,6 +156,36 @@ TEST_F(VerifyTest, ATableWithoutAKeyIsComparedAsAMultiset) {
   EXPECT_TRUE(report.equal()) << ToText(report);
   EXPECT_FALSE(report.sinks.at(0).tables.at(0).has_key);
   EXPECT_EQ(report.sinks.at(0).tables.at(0).target.rows, 95);
+}
+
+/// Its rows pass through states in which two have one key: no sink may take it for one.
+TEST_F(VerifyTest, ADeferrablePrimaryKeyIsNoKey) {
+  Sql("CREATE TABLE public.t (id int PRIMARY KEY DEFERRABLE, name text);"
+      "ALTER TABLE public.t REPLICA IDENTITY FULL;"
+      "INSERT INTO public.t SELECT i, 'name ' || i FROM generate_series(1, 10) i");
+  CatchUp();
+  Sql("UPDATE public.t SET id = id + 1");
+  CatchUp();
+
+  const Report report = Compare();
+
+  EXPECT_TRUE(report.equal()) << ToText(report);
+  EXPECT_FALSE(report.sinks.at(0).tables.at(0).has_key);
+}
+
+TEST_F(VerifyTest, AChangeThatAChangelogHasTwiceIsFound) {
+  Sql("CREATE TABLE public.t (id int PRIMARY KEY, name text)");
+  CatchUp();
+  Sql("INSERT INTO public.t SELECT i, 'name ' || i FROM generate_series(1, 100) i");
+  CatchUp();
+  options_.sinks = {"changelog"};
+  EXPECT_TRUE(Compare().equal());
+
+  Damage("INSERT INTO public.t FROM public.t WHERE id = 7", folder_ / "changelog.duckdb");
+  const Report report = Compare();
+
+  EXPECT_FALSE(report.equal());
+  EXPECT_NE(ToText(report).find("duplicate  key (7)"), std::string::npos) << ToText(report);
 }
 
 TEST_F(VerifyTest, BecomesEqualWhileTrafficRuns) {
