@@ -2,9 +2,11 @@
 
 #include <arrow/array.h>
 #include <arrow/record_batch.h>
+#include <arrow/type.h>
 #include <xxhash.h>
 
 #include <algorithm>
+#include <climits>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -24,9 +26,12 @@ void AppendBytes(const Value& value, std::string& out) {
   out.append(reinterpret_cast<const char*>(&value), sizeof(value));
 }
 
-template <typename ArrowArray>
-void EncodeSame(const arrow::Array& values, int64_t row, std::string& out) {
-  AppendBytes(static_cast<const ArrowArray&>(values).Value(row), out);
+/// A value of fixed width is its bytes.
+void EncodeFixed(const arrow::Array& values, int64_t row, std::string& out) {
+  const auto& type = static_cast<const arrow::FixedWidthType&>(*values.type());
+  const auto width = static_cast<size_t>(type.bit_width()) / CHAR_BIT;
+  const auto* bytes = reinterpret_cast<const char*>(values.data()->buffers[1]->data());
+  out.append(bytes + static_cast<size_t>(values.offset() + row) * width, width);
 }
 
 /// Equal numbers get equal bytes: one zero, one NaN.
@@ -43,33 +48,23 @@ void EncodeValue(const arrow::Array& values, const LogicalType& type, int64_t ro
                  std::string& out) {
   switch (type.kind) {
     case LogicalKind::kBool:
-      return EncodeSame<arrow::BooleanArray>(values, row, out);
-    case LogicalKind::kInt16:
-      return EncodeSame<arrow::Int16Array>(values, row, out);
-    case LogicalKind::kInt32:
-      return EncodeSame<arrow::Int32Array>(values, row, out);
-    case LogicalKind::kInt64:
-      return EncodeSame<arrow::Int64Array>(values, row, out);
-    case LogicalKind::kUInt32:
-      return EncodeSame<arrow::UInt32Array>(values, row, out);
+      out.push_back(static_cast<const arrow::BooleanArray&>(values).Value(row) ? '\1' : '\0');
+      return;
     case LogicalKind::kFloat32:
       return EncodeFloat<arrow::FloatArray>(values, row, out);
     case LogicalKind::kFloat64:
       return EncodeFloat<arrow::DoubleArray>(values, row, out);
+    case LogicalKind::kInt16:
+    case LogicalKind::kInt32:
+    case LogicalKind::kInt64:
+    case LogicalKind::kUInt32:
     case LogicalKind::kDate:
-      return EncodeSame<arrow::Date32Array>(values, row, out);
     case LogicalKind::kTime:
-      return EncodeSame<arrow::Time64Array>(values, row, out);
     case LogicalKind::kTimestamp:
     case LogicalKind::kTimestampTz:
-      return EncodeSame<arrow::TimestampArray>(values, row, out);
     case LogicalKind::kDecimal:
-    case LogicalKind::kUuid: {
-      const auto& fixed = static_cast<const arrow::FixedSizeBinaryArray&>(values);
-      out.append(reinterpret_cast<const char*>(fixed.GetValue(row)),
-                 static_cast<size_t>(fixed.byte_width()));
-      return;
-    }
+    case LogicalKind::kUuid:
+      return EncodeFixed(values, row, out);
     case LogicalKind::kNumericText:
     case LogicalKind::kText:
     case LogicalKind::kJson:
