@@ -58,6 +58,16 @@ class Writer {
     suffix_ = "_total";
   }
 
+  /// A family of one sample.
+  void Gauge(std::string_view name, std::string_view help, auto value) {
+    Gauge(name, help);
+    Sample(value);
+  }
+  void Counter(std::string_view name, std::string_view help, auto value) {
+    Counter(name, help);
+    Sample(value);
+  }
+
   void Sample(auto value, const Labels& labels = {}) {
     out_ += fmt::format("{}{}{} {}\n", name_, suffix_, Braced(labels), value);
   }
@@ -111,52 +121,41 @@ void WriteSource(Writer& out, const PipelineStatus& status) {
   const auto behind = [](change::Lsn ahead, change::Lsn lsn) {
     return ahead > lsn ? ahead.value - lsn.value : 0;
   };
-  out.Counter("source_rows", "Row images received.");
-  out.Sample(source.rows_total);
-  out.Counter("source_bytes", "Bytes received, of stream and snapshot.");
-  out.Sample(source.bytes_total);
-  out.Counter("source_transactions", "Transactions received.");
-  out.Sample(source.transactions_total);
-  out.Counter("source_reconnects", "Connections made anew.");
-  out.Sample(source.reconnects_total);
+  out.Counter("source_rows", "Row images received.", source.rows_total);
+  out.Counter("source_bytes", "Bytes received, of stream and snapshot.", source.bytes_total);
+  out.Counter("source_transactions", "Transactions received.", source.transactions_total);
+  out.Counter("source_reconnects", "Connections made anew.", source.reconnects_total);
   out.Counter("source_errors", "Errors of the source, by kind.");
   for (const auto& [kind, count] : status.source_errors_by_kind)
     out.Sample(count, {{"kind", kind}});
-  out.Gauge("source_lag_bytes", "WAL the server has written and not sent.");
-  out.Sample(behind(source.server_end, source.received));
-  out.Gauge("source_unacknowledged_bytes", "WAL received and not acknowledged.");
-  out.Sample(behind(source.received, source.acknowledged));
+  out.Gauge("source_lag_bytes", "WAL the server has written and not sent.",
+            behind(source.server_end, source.received));
+  out.Gauge("source_unacknowledged_bytes", "WAL received and not acknowledged.",
+            behind(source.received, source.acknowledged));
   out.Gauge("source_last_commit_timestamp_seconds",
-            "Commit time of the newest transaction received.");
-  out.Sample(Seconds(source.last_commit_time));
+            "Commit time of the newest transaction received.", Seconds(source.last_commit_time));
   out.Gauge("source_lag_seconds",
             "Age of the newest transaction received while more is to come; else 0.");
   const bool all_received = source.received >= source.server_end || source.last_commit_time == 0;
   out.Sample(all_received ? 0.0 : Seconds(status.now - source.last_commit_time));
   if (source.slot_retained_bytes >= 0) {
-    out.Gauge("slot_retained_bytes", "WAL the slot holds back at the server.");
-    out.Sample(source.slot_retained_bytes);
+    out.Gauge("slot_retained_bytes", "WAL the slot holds back at the server.",
+              source.slot_retained_bytes);
   }
 }
 
 void WriteLog(Writer& out, const PipelineStatus& status) {
   const log::LogStats& log = status.log;
-  out.Gauge("log_size_bytes", "Size of the log on disk.");
-  out.Sample(log.size_bytes);
-  out.Gauge("log_budget_bytes", "Most it may take.");
-  out.Sample(log.budget_bytes);
-  out.Gauge("log_over_budget", "1 while the log holds its budget and the source is not read.");
-  out.Sample(log.over_budget ? 1 : 0);
-  out.Gauge("log_segments", "Segment files.");
-  out.Sample(log.segments);
-  out.Gauge("log_memory_tail_bytes", "Newest batches, kept in memory for sinks that keep up.");
-  out.Sample(log.tail_bytes);
-  out.Counter("log_appended_bytes", "Bytes appended.");
-  out.Sample(log.appended_bytes_total);
-  out.Counter("log_syncs", "fsyncs of the log.");
-  out.Sample(log.syncs_total);
-  out.Counter("log_sync_seconds", "Time spent in them.");
-  out.Sample(Seconds(log.sync_micros_total));
+  out.Gauge("log_size_bytes", "Size of the log on disk.", log.size_bytes);
+  out.Gauge("log_budget_bytes", "Most it may take.", log.budget_bytes);
+  out.Gauge("log_over_budget", "1 while the log holds its budget and the source is not read.",
+            log.over_budget ? 1 : 0);
+  out.Gauge("log_segments", "Segment files.", log.segments);
+  out.Gauge("log_memory_tail_bytes", "Newest batches, kept in memory for sinks that keep up.",
+            log.tail_bytes);
+  out.Counter("log_appended_bytes", "Bytes appended.", log.appended_bytes_total);
+  out.Counter("log_syncs", "fsyncs of the log.", log.syncs_total);
+  out.Counter("log_sync_seconds", "Time spent in them.", Seconds(log.sync_micros_total));
   out.Histogram("log_latency_seconds", "From commit in the source to its place in the log.");
   out.HistogramSample(status.log_latency);
 }
@@ -218,14 +217,11 @@ void WriteOwnCounters(Writer& out, const PipelineStatus& status) {
 }
 
 void WriteProcess(Writer& out, const PipelineStatus& status) {
-  out.Gauge("process_resident_bytes", "Memory the process has.");
-  out.Sample(status.resident_bytes);
-  out.Gauge("process_peak_resident_bytes", "Most memory it had.");
-  out.Sample(status.peak_resident_bytes);
-  out.Counter("process_cpu_seconds", "CPU time used.");
-  out.Sample(status.cpu_seconds);
-  out.Gauge("process_start_timestamp_seconds", "When the pipeline started.");
-  out.Sample(Seconds(status.started));
+  out.Gauge("process_resident_bytes", "Memory the process has.", status.resident_bytes);
+  out.Gauge("process_peak_resident_bytes", "Most memory it had.", status.peak_resident_bytes);
+  out.Counter("process_cpu_seconds", "CPU time used.", status.cpu_seconds);
+  out.Gauge("process_start_timestamp_seconds", "When the pipeline started.",
+            Seconds(status.started));
 }
 
 }  // namespace
