@@ -135,6 +135,25 @@ Status CutAndSync(FileSystem& fs, const std::string& path, const SegmentScan& sc
   return file->Sync();
 }
 
+/// How many segments at the front begin inside a transaction whose start is gone. Retention deletes
+/// such a run with the segment before it, one by one, so a crash may leave the rest of it.
+Result<size_t> CountLeftovers(const std::vector<std::unique_ptr<SegmentReader>>& segments) {
+  for (size_t i = 0; i < segments.size(); ++i) {
+    if (!segments[i]->checkpoint().transaction_open) return i;
+  }
+  return Fail(segments[0]->Damage(0, "its transaction begins in a segment that is missing"));
+}
+
+/// Goes on with what retention had begun, from the front, each durably.
+Status RemoveLeftovers(FileSystem& fs, const std::string& folder,
+                       const std::vector<std::unique_ptr<SegmentReader>>& segments, size_t count) {
+  for (size_t i = 0; i < count; ++i) {
+    FRESHET_RETURN_IF_ERROR(fs.Remove(segments[i]->path()));
+    FRESHET_RETURN_IF_ERROR(fs.SyncFolder(folder));
+  }
+  return {};
+}
+
 /// Removes segments whose making was cut short. They hold nothing.
 Status RemoveUnfinished(FileSystem& fs, const std::string& folder) {
   FRESHET_TRY(const auto names, fs.List(folder));
@@ -198,12 +217,12 @@ Result<Recovered> Recover(FileSystem& fs, const std::string& folder) {
     return out;
   }
   out.id = segments.back()->log_id();
+  FRESHET_TRY(const size_t leftovers, CountLeftovers(segments));
 
   // The boundary may lie in an earlier segment, when the last begins inside a transaction that
   // never ended: in the one where that transaction began, or before.
   size_t kept = segments.size() - 1;
   SegmentScan scan;
-  std::vector<int64_t> sizes;
   while (true) {
     FRESHET_TRY(const int64_t size, segments[kept]->SizeBytes());
     FRESHET_TRY(scan, ScanSegment(*segments[kept], size, kept + 1 == segments.size()));
@@ -211,13 +230,15 @@ Result<Recovered> Recover(FileSystem& fs, const std::string& folder) {
     if (scan.has_boundary) break;
     const LogOffset open_since = segments[kept]->checkpoint().open_since;
     do {
-      if (kept == 0) {
-        return Fail(segments[0]->Damage(0, "its transaction begins in a segment that is missing"));
+      if (kept == leftovers) {
+        return Fail(
+            segments[kept]->Damage(0, "its transaction begins in a segment that is missing"));
       }
       --kept;
     } while (segments[kept]->first() > open_since);
   }
 
+  FRESHET_RETURN_IF_ERROR(RemoveLeftovers(fs, folder, segments, leftovers));
   FRESHET_TRY(const int64_t removed, RemoveBehind(fs, folder, segments, kept));
   out.cut_bytes += removed;
   FRESHET_RETURN_IF_ERROR(CutAndSync(fs, segments[kept]->path(), scan));
@@ -225,7 +246,7 @@ Result<Recovered> Recover(FileSystem& fs, const std::string& folder) {
 
   // A segment without batches is replaced by the next one, which begins at the same offset.
   const bool empty = scan.end.offset == segments[kept]->first();
-  for (size_t i = 0; i < kept + (empty ? 0 : 1); ++i) {
+  for (size_t i = leftovers; i < kept + (empty ? 0 : 1); ++i) {
     FRESHET_TRY(const int64_t size, segments[i]->SizeBytes());
     out.sealed.push_back(MakeSegmentInfo(segments[i]->checkpoint(), size));
   }
