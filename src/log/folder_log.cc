@@ -108,6 +108,9 @@ Status FolderLog::BeginSegment(Checkpoint next) {
   size_t i = 0;
   for (auto& [id, in_force] : in_force_) in_force.place = writer_->schema_places()[i++];
 
+  begun_at_ = next.end.offset;
+  begun_bytes_ = writer_->size_bytes();
+
   PublishSchemas();
   const MutexLock lock(state_->mutex);
   state_->segments.push_back(MakeSegmentInfo(next, writer_->size_bytes()));
@@ -215,7 +218,10 @@ Result<int64_t> FolderLog::PlaceOf(const std::shared_ptr<const change::TableSche
 Result<LogEnd> FolderLog::Append(std::shared_ptr<const change::ChangeBatch> batch) {
   if (broken_.has_value()) return Fail(*broken_);
   FRESHET_RETURN_IF_ERROR(CheckFollows(*batch));
-  if (writer_->size_bytes() >= segment_bytes_) FRESHET_RETURN_IF_ERROR(Roll());
+  // Many schemas may fill a segment before its first batch, and they are carried on to the next:
+  // at least as much as they take must follow.
+  const bool full = writer_->size_bytes() >= std::max(segment_bytes_, 2 * begun_bytes_);
+  if (full && end_.offset > begun_at_) FRESHET_RETURN_IF_ERROR(Roll());
 
   std::vector<int64_t> places;
   places.reserve(batch->tables.size());
@@ -284,7 +290,11 @@ Status FolderLog::Retain(LogOffset needed) {
   const UnixMicros oldest_kept = clock_.Now() - options_.retention.count();
   // Nobody needs the last one any more and it is due: a quiet log never fills it, a full one
   // cannot.
-  if (needed >= end_.offset && ActiveIsDue(oldest_kept)) FRESHET_RETURN_IF_ERROR(Roll());
+  if (needed >= end_.offset && ActiveIsDue(oldest_kept)) {
+    const Status rolled = Roll();
+    // On a full disk deleting what is older comes first; this one goes the next time.
+    if (!rolled.has_value() && rolled.error().kind != ErrorKind::kNoSpace) return rolled;
+  }
   for (size_t left = Deletable(needed, oldest_kept); left > 0; --left) {
     FRESHET_RETURN_IF_ERROR(DeleteFirst());
   }

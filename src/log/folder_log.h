@@ -85,6 +85,8 @@ class FolderLog final : public Log {
   const LogId id_;
 
   std::unique_ptr<SegmentWriter> writer_;
+  LogOffset begun_at_;       ///< first offset of the segment being written
+  int64_t begun_bytes_ = 0;  ///< its start: checkpoint, schemas in force
   BatchEncoder encoder_;
   std::map<change::TableId, InForce> in_force_;
   std::optional<change::SourceIdentity> source_;

@@ -203,6 +203,35 @@ TEST_F(LogTest, RestartsWithoutBatchesDoNotPileUpSegments) {
   EXPECT_EQ(log->stats().segments, 2);
 }
 
+/// The schemas alone may be larger than a segment is to be.
+TEST_F(LogTest, SegmentsThatBeginFullOfSchemasStillHoldBatchesAndOpenAgain) {
+  options_.segment_size.bytes = 1;  // the least there is
+  {
+    const auto log = Open();
+    BatchBuilder wide;
+    wide.Begin(100);
+    for (uint32_t id = 1; id <= 100; ++id) {
+      wide.Insert(test::MakeSchema({"public", "t" + std::to_string(id)}, items_->columns(),
+                                   change::ReplicaIdentity::kDefault, 20'000 + id),
+                  {"1", "nut", "0.10"});
+    }
+    Append(*log, wide.Build());
+  }
+
+  for (uint64_t round = 1; round <= 3; ++round) {
+    const auto log = Open();
+    ASSERT_NE(log, nullptr);
+    for (uint64_t i = 1; i <= 5; ++i) {
+      Append(*log, Items(round * 1000 + i, {"1", "nut", "0.10"}));
+    }
+  }
+
+  const auto log = Open();
+  ASSERT_NE(log, nullptr);
+  EXPECT_EQ(ReadTexts(*log, 100).size(), 15U);
+  EXPECT_LT(log->stats().segments, 8);
+}
+
 TEST_F(LogTest, CompressedLogIsSmallerAndReadsTheSame) {
   const std::string text(5000, 'x');
   for (const Compression compression :

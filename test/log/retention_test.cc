@@ -122,6 +122,48 @@ TEST_F(RetentionTest, SegmentsThatShareATransactionGoTogether) {
   EXPECT_EQ(log->stats().start.position, (Position{Lsn{900}, 0}));
 }
 
+/// What is left of a run whose first segment went has no start to read from: it goes too.
+TEST_F(RetentionTest, CrashWhileSegmentsThatShareATransactionGoIsMadeGood) {
+  for (int64_t at = 0; at < 12; ++at) {
+    fs_.Clear();
+    auto log = Open();
+    for (int i = 0; i < 40; ++i) {
+      Append(*log, ItemsPart(900, i == 0, i == 39, {"1", "nut", "0.10"}));
+    }
+    ASSERT_TRUE(log->Retain(LogOffset{0}).has_value());
+    Append(*log, Items(1000, {"2", "bolt", "0.20"}));
+    ASSERT_TRUE(log->Sync().has_value());
+    clock_.Advance(std::chrono::hours(2));
+    ASSERT_TRUE(log->Retain(LogOffset{41}).has_value());  // rolls the last one
+    clock_.Advance(std::chrono::hours(2));
+    fs_.DieAfter(at);
+    [[maybe_unused]] const Status dies = log->Retain(LogOffset{41});
+
+    log = CrashAndOpen(std::move(log), static_cast<uint64_t>(at));
+
+    ASSERT_NE(log, nullptr);
+    EXPECT_EQ(log->stats().appended.position, (Position{Lsn{1000}, 0}));
+    const auto start = log->stats().start.position.commit_end.value;
+    EXPECT_THAT(start, testing::AnyOf(0U, 1000U)) << "died at " << at;
+    EXPECT_EQ(std::ssize(ReadTexts(*log, start)), start == 0 ? 41 : 0);
+  }
+}
+
+TEST_F(RetentionTest, AFullDiskDoesNotKeepOldSegmentsFromGoing) {
+  const auto log = Open();
+  Fill(*log, 40);
+  ASSERT_TRUE(log->Sync().has_value());
+  clock_.Advance(std::chrono::hours(2));
+  fs_.SetCapacity(0);
+
+  ASSERT_TRUE(log->Retain(log->stats().appended.offset).has_value());
+  EXPECT_EQ(log->stats().segments, 1);
+
+  fs_.SetCapacity(int64_t{1} << 30);
+  Fill(*log, 1);
+  EXPECT_TRUE(log->Sync().has_value());
+}
+
 TEST_F(RetentionTest, QuietLogIsRolledWhenOldSoThatItsRowsDoNotStayForever) {
   const auto log = Open();
   Fill(*log, 2);
