@@ -77,8 +77,10 @@ class Assembler::Impl {
     return batch;
   }
 
-  bool idle() const { return !open_.has_value() && !builder_.has_whole() && ready_.empty(); }
-  bool in_transaction() const { return open_.has_value(); }
+  bool idle() const {
+    return !open_.has_value() && !resume_open_.has_value() && !builder_.has_whole() &&
+           ready_.empty();
+  }
   Lsn received_end() const { return received_end_; }
   const AssemblerCounters& counters() const { return counters_; }
 
@@ -344,7 +346,6 @@ Status Assembler::Add(std::span<const std::byte> message) { return impl_->Add(me
 Status Assembler::Cut() { return impl_->Cut(); }
 std::shared_ptr<const ChangeBatch> Assembler::Take() { return impl_->Take(); }
 bool Assembler::idle() const { return impl_->idle(); }
-bool Assembler::in_transaction() const { return impl_->in_transaction(); }
 Lsn Assembler::received_end() const { return impl_->received_end(); }
 const AssemblerCounters& Assembler::counters() const { return impl_->counters(); }
 

@@ -69,12 +69,10 @@ class Assembler {
   /// The next finished batch; null when there is none.
   std::shared_ptr<const change::ChangeBatch> Take();
 
-  /// Nothing of the stream is held: no open transaction, no change not yet taken. The server's own
-  /// end of WAL is then a position no change of ours stands before.
+  /// Nothing of the stream is held or awaited: no open transaction, nor one to be completed after a
+  /// resume, no change not yet taken. The server's own end of WAL is then a position no change of
+  /// ours stands before.
   bool idle() const;
-
-  /// Between Begin and Commit.
-  bool in_transaction() const;
 
   /// The end of the last transaction or message that arrived whole, with changes or without.
   change::Lsn received_end() const;

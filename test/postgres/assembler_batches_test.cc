@@ -69,7 +69,6 @@ TEST_F(AssemblerBatchesTest, CutLeavesTheOpenTransactionForLater) {
   ASSERT_THAT(batches, SizeIs(1));
   EXPECT_THAT(Lines(*batches[0]), ElementsAre("items 0/0 insert 1 | a"));
   EXPECT_THAT(batches[0]->messages, IsEmpty());
-  EXPECT_TRUE(assembler_->in_transaction());
   EXPECT_FALSE(assembler_->idle());
 
   EXPECT_THAT(Batches({InsertBytes(kItems, {"3", "c"})}), IsEmpty());
@@ -344,6 +343,20 @@ TEST_F(AssemblerBatchesTest, OpenTransactionThatCameShorterIsAGap) {
 
   ASSERT_FALSE(fed.has_value());
   EXPECT_EQ(fed.error().kind, ErrorKind::kGap);
+}
+
+/// Keepalives may pass by before its rest comes. Their positions stand inside it, so none of them
+/// may become one of the log.
+TEST_F(AssemblerBatchesTest, NothingIsIdleUntilTheOpenTransactionHasCome) {
+  Start({}, Position{Lsn{50}, 1}, OpenOne());
+  ASSERT_TRUE(Feed(Whole(60, {})).has_value());
+  EXPECT_FALSE(assembler_->idle());
+
+  const auto batches = Batches({BeginBytes(100, 7), RelationBytes(Items()),
+                                InsertBytes(kItems, {"1", "a"}), CommitBytes(100, 120)});
+
+  ASSERT_THAT(batches, SizeIs(1));
+  EXPECT_TRUE(assembler_->idle());
 }
 
 TEST_F(AssemblerBatchesTest, EmptyTransactionsBeforeTheOpenOneAreNoGap) {
