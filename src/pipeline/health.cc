@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace freshet::pipeline {
 namespace {
 
@@ -9,7 +11,10 @@ HealthReport Report(Health health, std::string code, std::string reason) {
   return {.health = health, .since = 0, .code = std::move(code), .reason = std::move(reason)};
 }
 
-HealthReport JudgeCapture(const PipelineStatus& status) {
+constexpr std::string_view kSourceAway = "source_unavailable";
+
+/// `away_since`: since when nothing was captured; 0 when that is new.
+HealthReport JudgeCapture(const PipelineStatus& status, UnixMicros away_since) {
   using postgres::CaptureState;
   const auto& capture = status.capture;
   if (capture.slot_wal_status == "lost") {
@@ -22,9 +27,10 @@ HealthReport JudgeCapture(const PipelineStatus& status) {
   const bool works =
       capture.state == CaptureState::kStreaming || capture.state == CaptureState::kSnapshotting;
   if (!works && status.source_last_error.has_value()) {
-    const auto away_for = std::chrono::microseconds(status.now - capture.since);
+    // Not since its state began: that changes with every try to connect.
+    const auto away_for = std::chrono::microseconds(away_since == 0 ? 0 : status.now - away_since);
     return Report(away_for > HealthMonitor::kStallAfter ? Health::kFailing : Health::kDegraded,
-                  "source_unavailable", status.source_last_error->message);
+                  std::string(kSourceAway), status.source_last_error->message);
   }
   if (capture.slot_wal_status == "unreserved" || capture.slot_wal_status == "extended") {
     return Report(Health::kDegraded, "slot_retains_much",
@@ -45,10 +51,18 @@ void HealthMonitor::Judge(SinkStatus& sink, const PipelineStatus& status,
                           std::chrono::microseconds flush_interval) {
   Progress& progress = progress_[sink.name];
   const bool behind = sink.durable.position < status.log.appended.position;
-  const bool moved = sink.durable.position != progress.durable || sink.read != progress.read;
-  if (progress.moved_at == 0 || moved || !behind) progress.moved_at = status.now;
+  const bool advanced = sink.durable.position != progress.durable;
+  if (advanced) progress.retries_before = sink.retries_total;
+  if (sink.retries_total != progress.retries) progress.retried_at = status.now;
+  if (status.log.appended.offset < progress.farthest) progress.farthest = {};  // a log begun anew
+  // Reading leads to a flush, unless it is done over and over.
+  const bool settled = sink.retries_total == progress.retries_before ||
+                       status.now - progress.retried_at > kSettledAfter.count();
+  const bool reads = settled && sink.read > progress.farthest;
+  if (progress.moved_at == 0 || advanced || reads || !behind) progress.moved_at = status.now;
   progress.durable = sink.durable.position;
-  progress.read = sink.read;
+  progress.farthest = std::max(progress.farthest, sink.read);
+  progress.retries = sink.retries_total;
 
   const auto still = std::chrono::microseconds(status.now - progress.moved_at);
   const std::string error = sink.last_error.has_value() ? sink.last_error->message : "";
@@ -71,7 +85,8 @@ void HealthMonitor::Judge(SinkStatus& sink, const PipelineStatus& status,
 void HealthMonitor::Observe(PipelineStatus& status,
                             const std::map<std::string, std::chrono::microseconds>& flush_interval,
                             const std::string& blocked) {
-  status.capture_health = JudgeCapture(status);
+  const HealthReport& before = reports_["source"];
+  status.capture_health = JudgeCapture(status, before.code == kSourceAway ? before.since : 0);
   Keep("source", status.capture_health, status.now);
   status.log_health = blocked.empty() ? Report(Health::kOk, "ok", "")
                                       : Report(Health::kFailing, "log_blocked", blocked);

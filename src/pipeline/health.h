@@ -17,6 +17,10 @@ class HealthMonitor {
   /// is stalled.
   static constexpr std::chrono::seconds kStallAfter{60};
 
+  /// A sink that had to try again is trusted to be on its way once it has not had to for this long:
+  /// longer than the pauses between two tries.
+  static constexpr std::chrono::microseconds kSettledAfter = std::chrono::seconds(45);
+
   /// Fills the health fields of `status`. `flush_interval` by sink name; `blocked` says why the log
   /// takes nothing.
   void Observe(PipelineStatus& status,
@@ -26,7 +30,10 @@ class HealthMonitor {
  private:
   struct Progress {
     change::Position durable;
-    log::LogOffset read;
+    log::LogOffset farthest;     ///< read so far
+    int64_t retries = 0;         ///< when looked at last
+    int64_t retries_before = 0;  ///< when `durable` advanced last
+    UnixMicros retried_at = 0;
     UnixMicros moved_at = 0;
   };
 

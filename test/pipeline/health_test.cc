@@ -97,18 +97,62 @@ TEST(HealthMonitorTest, LostSlotAndBlockedLogAreFailing) {
   EXPECT_EQ(blocked.health.code, "log_blocked");
 }
 
+/// Every try to connect begins a state anew: that must not make an outage look young.
 TEST(HealthMonitorTest, SourceAwayTurnsFromDegradedToFailing) {
   HealthMonitor monitor;
   PipelineStatus status = CaughtUp(100 * kSecond);
-  status.capture.state = postgres::CaptureState::kConnecting;
-  status.capture.since = 90 * kSecond;
   status.source_last_error = Error{ErrorKind::kUnavailable, "refused"};
-  monitor.Observe(status, {}, "");
-  EXPECT_EQ(status.health.health, Health::kDegraded);
+  for (int i = 0; i <= 60; i += 20) {
+    status.now = (100 + i) * kSecond;
+    status.capture.since = status.now - kSecond;
+    status.capture.state =
+        i % 40 == 0 ? postgres::CaptureState::kConnecting : postgres::CaptureState::kStopped;
+    monitor.Observe(status, {}, "");
+    EXPECT_EQ(status.health.health, Health::kDegraded);
+  }
 
-  status.now = 200 * kSecond;
+  status.now = 161 * kSecond;
   monitor.Observe(status, {}, "");
   EXPECT_EQ(status.health.health, Health::kFailing);
+
+  status.capture.state = postgres::CaptureState::kStreaming;
+  monitor.Observe(status, {}, "");
+  EXPECT_EQ(status.health.health, Health::kOk);
+}
+
+TEST(HealthMonitorTest, SinkThatReadsALongTransactionAfterAnErrorIsNotStalled) {
+  HealthMonitor monitor;
+  PipelineStatus status = CaughtUp(kSecond);
+  status.log.appended = {log::LogOffset{1000}, {change::Lsn{200}, 0}};
+  status.sinks[0].retries_total = 1;
+  for (int64_t i = 1; i <= 30; ++i) {
+    status.now += 10 * kSecond;
+    status.sinks[0].read = log::LogOffset{10 + i};
+    monitor.Observe(status, {}, "");
+    ASSERT_EQ(status.health.health, Health::kOk) << i;
+    if (i == 3) ++status.sinks[0].retries_total;
+  }
+}
+
+/// A sink that reads the same again and again and never gets it written makes no progress.
+TEST(HealthMonitorTest, SinkThatRetriesInVainIsStalled) {
+  HealthMonitor monitor;
+  PipelineStatus status = CaughtUp(kSecond);
+  SinkStatus& sink = status.sinks[0];
+  status.log.appended.position.commit_end = change::Lsn{200};
+  monitor.Observe(status, {}, "");
+  for (int i = 1; i <= 7; ++i) {
+    status.now += 10 * kSecond;
+    sink.state = i % 2 == 0 ? SinkState::kRunning : SinkState::kRetrying;
+    sink.read = log::LogOffset{10 + i % 2};
+    sink.retries_total = i;
+    monitor.Observe(status, {}, "");
+  }
+  EXPECT_EQ(sink.health.code, "sink_stalled");
+
+  sink.durable.position.commit_end = change::Lsn{150};
+  monitor.Observe(status, {}, "");
+  EXPECT_NE(sink.health.code, "sink_stalled");
 }
 
 }  // namespace
