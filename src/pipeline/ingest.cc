@@ -177,6 +177,7 @@ Status Ingest::AppendPatiently(const BatchPtr& batch, std::stop_token stop) {
     clock_.WaitFor(pause, stop);
   }
   if (backoff.tries() > 0) SetBlocked({});
+  if (batch->tables.empty() && batch->messages.empty()) return {};  // a position only
   const UnixMicros now = clock_.Now();
   for (const change::Transaction& t : batch->transactions) {
     if (t.ends && t.kind == change::TransactionKind::kStream) latency_.Add(now - t.commit_time);

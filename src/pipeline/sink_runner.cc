@@ -1,5 +1,9 @@
 #include "pipeline/sink_runner.h"
 
+#include <arrow/array/util.h>
+#include <arrow/record_batch.h>
+#include <arrow/type.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -19,6 +23,9 @@ constexpr std::chrono::milliseconds kMostWait{500};
 
 /// The same for a sink that is told to finish, or that waits for the log to be durable.
 constexpr std::chrono::milliseconds kHurriedWait{5};
+
+/// The ordinal of what stands before a transaction's first change.
+constexpr int64_t kBeforeTheFirst = -1;
 
 /// Buckets of commit times kept between two flushes, to measure latency in bounded memory.
 constexpr size_t kMostCommitTimes = 4096;
@@ -66,6 +73,31 @@ std::vector<std::shared_ptr<const change::ChangeBatch>> SplitByTableVersion(
   return {parts.begin(), parts.end()};
 }
 
+std::shared_ptr<const change::ChangeBatch> WithTruncates(const change::ChangeBatch& batch,
+                                                         std::set<change::TableId>& emptied) {
+  auto out = std::make_shared<change::ChangeBatch>();
+  out->transactions = batch.transactions;
+  out->messages = batch.messages;
+  for (const change::TableChanges& table : batch.tables) {
+    if (emptied.insert(table.schema->id()).second) {
+      const auto& schema = table.schema->arrow_schema();
+      std::vector<std::shared_ptr<arrow::Array>> nulls;
+      for (const auto& field : schema->fields()) {
+        nulls.push_back(arrow::MakeArrayOfNull(field->type(), 1).ValueOrDie());
+      }
+      out->tables.push_back({.schema = table.schema,
+                             .rows = arrow::RecordBatch::Make(schema, 1, std::move(nulls)),
+                             .kinds = {change::ChangeKind::kTruncate},
+                             .transactions = {0},
+                             .ordinals = {kBeforeTheFirst},
+                             .unchanged = {},
+                             .exceptions = {}});
+    }
+    out->tables.push_back(table);
+  }
+  return out;
+}
+
 SinkRunner::SinkRunner(SinkSpec spec, log::Log& log, Ingest& ingest, const Clock& clock)
     : spec_(std::move(spec)),
       log_(log),
@@ -86,8 +118,9 @@ Status SinkRunner::Run(std::stop_token stop) {
     if (result.has_value()) break;
     if (stop.stop_requested() && result.error().kind == ErrorKind::kCancelled) break;
     NoteError(result.error());
+    if (std::exchange(flushed_, false)) backoff.Reset();
     if (stop.stop_requested()) return result;  // the last flush failed: its changes come again
-    const bool patience_over = !ran_before_ && clock_.Monotonic() - started > kStartGrace;
+    const bool patience_over = !opened_ && clock_.Monotonic() - started > kStartGrace;
     if (ReactionTo(result.error().kind, ran_before_) == Reaction::kStop || patience_over) {
       SetState(SinkState::kFailed);
       logging::Error("sink failed; it needs an operator",
@@ -125,6 +158,8 @@ Status SinkRunner::Session(std::stop_token stop) {
                 "target of its own",
                 spec_.options.name, stored->source, source_key_);
   }
+  opened_ = true;
+  filled_before_ = stored.has_value();
   applied_ = stored.has_value()        ? stored->position
              : sink_->StartsAnywhere() ? log_.stats().start.position
                                        : change::Position{};
@@ -155,11 +190,16 @@ Status SinkRunner::Session(std::stop_token stop) {
 }
 
 Status SinkRunner::WriteEntry(const log::LogEntry& entry, Pending& pending) {
-  const auto batch = change::DropApplied(entry.batch, change::Position{applied_.commit_end, 0});
+  auto batch = change::DropApplied(entry.batch, change::Position{applied_.commit_end, 0});
   if (batch == nullptr) {
     const MutexLock lock(mutex_);
     status_.read = entry.end.offset;
     return {};
+  }
+  const change::Transaction& first = batch->transactions.front();
+  if (filled_before_ && first.kind == change::TransactionKind::kSnapshot) {
+    if (first.begins) emptied_.clear();
+    batch = WithTruncates(*batch, emptied_);
   }
   if (!pending.dirty) pending.since = clock_.Monotonic();
   pending.dirty = true;
@@ -178,13 +218,14 @@ Status SinkRunner::WriteEntry(const log::LogEntry& entry, Pending& pending) {
   for (const change::TableChanges& table : batch->tables) {
     pending.table_rows[table.schema->name()] += table.num_rows();
   }
+  const bool changes = !batch->tables.empty() || !batch->messages.empty();  // or a position only
   for (const change::Transaction& t : batch->transactions) {
     if (!t.ends) continue;
     ++pending.transactions;
     // A snapshot that a power failure takes from the log is taken again, at another LSN: the target
     // must not have it before the log has it for good.
     if (t.kind == change::TransactionKind::kSnapshot) pending.durable_first = entry.end.offset;
-    if (t.kind == change::TransactionKind::kStream) pending.AddCommit(t.commit_time);
+    if (t.kind == change::TransactionKind::kStream && changes) pending.AddCommit(t.commit_time);
   }
   const MutexLock lock(mutex_);
   status_.read = entry.end.offset;
@@ -234,7 +275,7 @@ Status SinkRunner::Flush(Pending& pending) {
   const auto micros =
       std::chrono::duration_cast<std::chrono::microseconds>(clock_.Monotonic() - begin).count();
   NoteFlushed(pending, at, micros);
-  ran_before_ = true;
+  ran_before_ = flushed_ = true;
   return {};
 }
 

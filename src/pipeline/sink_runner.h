@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stop_token>
 
 #include "base/mutex.h"
@@ -70,7 +71,11 @@ class SinkRunner {
   std::string source_key_;                        ///< change::SourceKey() of what fills the log
   change::Position applied_;                      ///< end of what was written in this session
   std::map<change::TableId, uint64_t> prepared_;  ///< table -> fingerprint in force in the target
-  bool ran_before_ = false;
+  bool opened_ = false;                           ///< the target could be opened at least once
+  bool ran_before_ = false;                       ///< something was flushed
+  bool flushed_ = false;                          ///< the same, since the last error
+  bool filled_before_ = false;                    ///< the target held a position when opened
+  std::set<change::TableId> emptied_;             ///< by the snapshot under way
 
   LatencyHistogram latency_;
   LatencyHistogram flush_time_;
@@ -86,5 +91,11 @@ class SinkRunner {
 /// the list of transactions. A batch without schema changes is returned as it is.
 std::vector<std::shared_ptr<const change::ChangeBatch>> SplitByTableVersion(
     std::shared_ptr<const change::ChangeBatch> batch);
+
+/// `batch`, part of a snapshot, with a truncate in front of each table that is not yet in
+/// `emptied`, and is from then on. For a target that was filled before: what it holds of the table
+/// may have been deleted in the source since, and no change says so.
+std::shared_ptr<const change::ChangeBatch> WithTruncates(const change::ChangeBatch& batch,
+                                                         std::set<change::TableId>& emptied);
 
 }  // namespace freshet::pipeline

@@ -161,6 +161,58 @@ TEST_F(SinkRunnerTest, SnapshotIsFlushedOnlyOnceTheLogHasItForGood) {
   target_->WaitFor([](const FakeTarget& t) { return t.transactions.contains(100); });
 }
 
+/// With a new log the tables are taken anew, and rows deleted meanwhile are in no change.
+TEST_F(SinkRunnerTest, SnapshotTakenAnewReplacesWhatTheTargetHeld) {
+  target_->position = sink::StoredPosition{.source = change::SourceKey(test::FakeSource()),
+                                           .log_id = "another log",
+                                           .log_offset = 99,
+                                           .position = {change::Lsn{100}, 0}};
+  const auto kind = change::TransactionKind::kSnapshot;
+  Append(BatchBuilder().Part(300, true, false, 0, kind).Snapshot(items_, {"1", "a", "1"}).Build());
+  Append(BatchBuilder().Part(300, false, true, 1, kind).Snapshot(items_, {"2", "b", "2"}).Build());
+  Append(Insert(400));
+  ASSERT_TRUE(log_.Sync().has_value());
+
+  Start();
+  target_->WaitFor([](const FakeTarget& t) { return t.transactions.contains(400); });
+  Stop();
+
+  EXPECT_THAT(target_->images, ElementsAre("truncate public.items", "snapshot public.items",
+                                           "snapshot public.items", "insert public.items"));
+}
+
+TEST_F(SinkRunnerTest, TargetThatCouldBeOpenedIsWaitedForHoweverLateItFails) {
+  Start();
+  target_->WaitFor([](const FakeTarget& t) { return t.Count("open") == 1; });
+  while (runner_->status().state != SinkState::kRunning) std::this_thread::yield();
+  clock_.Advance(2 * kStartGrace);
+  {
+    const std::lock_guard lock(target_->mutex);
+    target_->errors = {{"flush", {ErrorKind::kUnavailable, "gone"}}};
+  }
+  Append(Insert(100));
+
+  while (runner_->status().retries_total == 0) std::this_thread::yield();
+  while (runner_->status().state == SinkState::kRetrying) {
+    clock_.Advance(std::chrono::seconds(1));
+    std::this_thread::yield();
+  }
+
+  target_->WaitFor([](const FakeTarget& t) { return t.transactions.contains(100); });
+}
+
+/// Nobody waits for the position of WAL without changes: it says nothing of latency.
+TEST_F(SinkRunnerTest, PositionsWithoutChangesAreNotMeasured) {
+  Append(BatchBuilder().Begin(100).Build());
+
+  Start();
+  runner_->Hurry();
+  target_->WaitFor([](const FakeTarget& t) { return t.transactions.contains(100); });
+  Stop();
+
+  EXPECT_EQ(runner_->status().latency.count, 0);
+}
+
 TEST_F(SinkRunnerTest, StopInsideATransactionDropsItsParts) {
   Append(BatchBuilder().Part(300, true, false).Insert(items_, {"1", "a", "1"}).Build());
   Start();

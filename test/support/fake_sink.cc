@@ -41,6 +41,12 @@ Status FakeSink::Write(const std::shared_ptr<const change::ChangeBatch>& batch,
   for (const change::Transaction& t : batch->transactions) {
     if (t.ends) written_.push_back(t.end_lsn.value);
   }
+  for (const change::TableChanges& table : batch->tables) {
+    for (const change::ChangeKind kind : table.kinds) {
+      target_->images.push_back(std::string(change::ChangeKindName(kind)) + " " +
+                                change::ToString(table.schema->name()));
+    }
+  }
   behind_ = behind;
   return {};
 }

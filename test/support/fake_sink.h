@@ -20,7 +20,8 @@ struct FakeTarget {
   std::condition_variable changed;
   std::optional<sink::StoredPosition> position;
   std::map<uint64_t, int> transactions;  ///< end LSN -> times made durable
-  std::vector<std::string> calls;  ///< "open", "prepare public.items", "write", "flush", "close"
+  std::vector<std::string> calls;   ///< "open", "prepare public.items", "write", "flush", "close"
+  std::vector<std::string> images;  ///< "insert public.items" for each row image written
   std::deque<std::pair<std::string, Error>> errors;  ///< the next call of that name fails so
 
   /// Waits until `reached` holds for this target.
