@@ -92,6 +92,14 @@ class Pipeline::Session {
     return all;
   }
 
+  /// Ends the run when a sink has given up: it will never have all.
+  void StopIfASinkFailed() {
+    for (const auto& runner : runners_) {
+      const SinkStatus status = runner->status();
+      if (status.state == SinkState::kFailed) StopWith(Fail(*status.last_error));
+    }
+  }
+
   bool start_over = false;  ///< written by the ingest thread, read after it was joined
 
  private:
@@ -117,10 +125,14 @@ Pipeline::Pipeline(Options options, FileSystem& fs, const Clock& clock, std::str
 Pipeline::~Pipeline() = default;
 
 Status Pipeline::Run(const RunOptions& run, std::stop_token stop) {
+  Backoff backoff(static_cast<uint64_t>(clock_.Now()));
   while (true) {
     FRESHET_TRY(const Outcome outcome, RunSession(run, stop));
     if (outcome == Outcome::kDone) return {};
-    logging::Warning("the snapshot broke off; it is taken again from the start");
+    const auto pause = backoff.Next();
+    logging::Warning("the snapshot broke off; it is taken again from the start",
+                     {{"in_ms", pause.count()}});
+    if (!clock_.WaitFor(pause, stop)) return {};
   }
 }
 
@@ -160,29 +172,32 @@ Result<Pipeline::Outcome> Pipeline::RunSession(const RunOptions& run, std::stop_
 
   const auto interval = run.until_caught_up ? kCatchUpInterval : kHealthInterval;
   while (!session->WaitFinished(interval, stop)) {
-    const PipelineStatus now = status();  // health is judged by what moves between two looks
+    [[maybe_unused]] const auto looked = status();  // health is judged by what moves between two
     if (!run.until_caught_up) continue;
-    for (const SinkStatus& sink : now.sinks) {
-      if (sink.state == SinkState::kFailed) session->StopWith(Fail(*sink.last_error));
-    }
+    session->StopIfASinkFailed();
     if (SourceIsCaughtUp(session->ingest()) && session->SinksHaveAll()) break;
   }
 
   // The order of the end: no new batches, the log durable, then the sinks flush what is whole.
   ingest_thread.request_stop();
+  log_thread.request_stop();  // it may wait for room, and the ingest thread for its answer
   if (ingest_thread.joinable()) ingest_thread.join();
   session->ingest().Close();
-  log_thread.request_stop();
   log_thread.join();
-  if (options_.source.snapshot == postgres::SnapshotMode::kOnly && session->result().has_value()) {
-    while (!stop.stop_requested() && !session->SinksHaveAll()) {
+  if (options_.source.snapshot == postgres::SnapshotMode::kOnly) {
+    while (!stop.stop_requested() && session->result().has_value() && !session->SinksHaveAll()) {
+      session->StopIfASinkFailed();
       clock_.WaitFor(kCatchUpInterval, stop);
     }
   }
   for (std::jthread& thread : sink_threads) thread.request_stop();
   for (std::jthread& thread : sink_threads) thread.join();
 
-  if (session->start_over && !stop.stop_requested()) return Outcome::kStartOver;
+  if (session->start_over && !stop.stop_requested()) {
+    const std::lock_guard lock(mutex_);
+    session_.reset();  // it holds the lock of the log's folder
+    return Outcome::kStartOver;
+  }
   FRESHET_RETURN_IF_ERROR(session->result());
   return Outcome::kDone;
 }
@@ -190,23 +205,21 @@ Result<Pipeline::Outcome> Pipeline::RunSession(const RunOptions& run, std::stop_
 Status Pipeline::CaptureUntil(Session& session, std::stop_token stop) {
   Backoff backoff(static_cast<uint64_t>(clock_.Now()));
   const auto began = clock_.Monotonic();
-  bool ran_before = false;
   while (!stop.stop_requested()) {
     const change::Position before = session.ingest().resume_point().appended;
     const Status status = capture_->Run(session.ingest().resume_point(), session.ingest(), stop);
     if (status.has_value()) return {};
-    if (session.ingest().resume_point().appended != before) {
-      ran_before = true;
-      backoff.Reset();
-    }
+    const bool progress = session.ingest().resume_point().appended != before;
+    if (progress) backoff.Reset();
+    source_ran_ = source_ran_ || progress || capture_->status().streamed;
     const Error& error = status.error();
     {
       const MutexLock lock(mutex_);
       ++source_errors_[std::string(ErrorKindName(error.kind))];
       source_last_error_ = error;
     }
-    const bool patience_over = !ran_before && clock_.Monotonic() - began > kStartGrace;
-    if (ReactionTo(error.kind, ran_before) == Reaction::kStop || patience_over) return status;
+    const bool patience_over = !source_ran_ && clock_.Monotonic() - began > kStartGrace;
+    if (ReactionTo(error.kind, source_ran_) == Reaction::kStop || patience_over) return status;
     if (session.ingest().snapshot_is_open()) {
       session.start_over = true;
       return {};

@@ -64,6 +64,7 @@ class Pipeline {
   const std::string version_;
   const UnixMicros started_;
   const std::unique_ptr<postgres::Capture> capture_;
+  bool source_ran_ = false;  ///< capture has worked since the process started; ingest thread only
 
   mutable Mutex mutex_;
   std::shared_ptr<Session> session_ GUARDED_BY(mutex_);
