@@ -51,14 +51,44 @@ namespace {
 constexpr std::string_view kNewLog =
     "to take the tables anew, drop the slot and begin with a new log folder";
 
-/// Everything one Run() works with.
-struct Session {
-  const ResumePoint& resume;
-  CaptureOutput& output;
-  std::stop_token stop;
-  Catalog& catalog;
-  TableFilter filter;
-  ServerIdentity server;
+Error JoinedLate(const change::TableName& table, const std::string& publication) {
+  return {ErrorKind::kGap,
+          fmt::format("table {} was added to publication '{}' after the snapshot, so its older "
+                      "rows are missing; exclude it, or begin with a new log folder and slot",
+                      change::ToString(table), publication)};
+}
+
+/// The catalog, which refuses tables that joined the publication while it was streamed.
+class KnownTables final : public SchemaSource {
+ public:
+  KnownTables(Catalog& catalog, const std::string& publication, std::unordered_set<uint32_t> known)
+      : catalog_(catalog), publication_(publication), known_(std::move(known)) {}
+
+  Result<std::shared_ptr<const change::TableSchema>> Resolve(
+      const pgoutput::Relation& relation) override {
+    FRESHET_RETURN_IF_ERROR(Admit(relation.id));
+    return catalog_.Resolve(relation);
+  }
+
+ private:
+  Status Admit(change::TableId id) {
+    if (known_.empty() || known_.contains(id.value)) return {};
+    FRESHET_TRY(const std::vector<CatalogTable> all, catalog_.Tables());
+    const auto found = std::find_if(all.begin(), all.end(),
+                                    [&](const CatalogTable& table) { return table.id == id; });
+    // Dropped since, it misses nothing. A new partition comes under the name of its root.
+    const bool fits = found == all.end() || known_.contains(found->root.value);
+    if (!fits) return Fail(JoinedLate(found->name, publication_));
+    known_.insert(id.value);
+    for (const CatalogTable& table : all) {
+      if (known_.contains(table.root.value)) known_.insert(table.id.value);
+    }
+    return {};
+  }
+
+  Catalog& catalog_;
+  const std::string& publication_;
+  std::unordered_set<uint32_t> known_;
 };
 
 /// The chosen tables, and what tells whether one of them was rewritten or altered meanwhile.
@@ -67,6 +97,22 @@ struct Choice {
   std::vector<pgoutput::Relation> relations;             ///< one a table
   std::vector<std::pair<uint32_t, uint32_t>> filenodes;  ///< (table, filenode), partitions too
   std::vector<std::string> row_filters;                  ///< one a table
+  bool all_tables = false;                               ///< as the publication's
+};
+
+/// Everything one Run() works with.
+struct Session {
+  const ResumePoint& resume;
+  CaptureOutput& output;
+  std::stop_token stop;
+  Catalog& catalog;
+  TableFilter filter;
+  ServerIdentity server;
+  std::unordered_set<uint32_t> known = {};  ///< tables whose older rows the log has; empty: any
+
+  void Know(const Choice& choice) {
+    for (const auto& [table, filenode] : choice.filenodes) known.insert(table);
+  }
 };
 
 Result<Choice> Choose(Catalog& catalog, const TableFilter& filter,
@@ -76,6 +122,7 @@ Result<Choice> Choose(Catalog& catalog, const TableFilter& filter,
   FRESHET_TRY(out.tables, ChooseTables(all, filter, catalog.connection().server_major()));
   FRESHET_TRY(const std::optional<Publication> publication,
               InspectPublication(catalog.connection(), publication_name, stop));
+  out.all_tables = publication.has_value() && publication->all_tables;
   std::vector<change::TableId> ids;
   std::unordered_set<uint32_t> chosen;
   for (const CatalogTable& table : out.tables) {
@@ -117,7 +164,10 @@ class CaptureImpl final : public Capture {
   Result<CreatedSlot> MakeSlot(Session& session, Connection& walsender, bool temporary);
 
   /// Proves that the server still has everything behind what the log holds.
-  Status Continue(Session& session);
+  Status Continue(Session& session, Connection& walsender);
+
+  /// The server may have been promoted on the way, without the last of what the log holds.
+  static Status CheckTimeline(const Session& session, Connection& walsender);
   Status CheckKnownTables(Session& session, const Publication& publication);
 
   Status Stream(Session& session, Connection walsender, const change::Position& position,
@@ -136,11 +186,12 @@ class CaptureImpl final : public Capture {
   const Options options_;
   const Clock& clock_;
   StatusBoard board_;
-  bool streamed_ = false;  ///< some Run() got as far as the stream
 };
 
 Status CaptureImpl::Run(const ResumePoint& resume, CaptureOutput& output, std::stop_token stop) {
-  if (streamed_) board_.Update([](CaptureStatus& status) { ++status.reconnects_total; });
+  board_.Update([](CaptureStatus& status) {
+    if (status.streamed) ++status.reconnects_total;
+  });
   Status result = RunUntilBroken(resume, output, stop);
   if (result.has_value() || stop.stop_requested()) {
     board_.Enter(CaptureState::kStopped);
@@ -176,7 +227,7 @@ Status CaptureImpl::RunUntilBroken(const ResumePoint& resume, CaptureOutput& out
   if (begun && options_.snapshot == SnapshotMode::kOnly) return {};  // it is in the log already
   change::Position position = resume.appended;
   if (begun) {
-    FRESHET_RETURN_IF_ERROR(Continue(session));
+    FRESHET_RETURN_IF_ERROR(Continue(session, walsender));
   } else {
     FRESHET_TRY(const Lsn start, Begin(session, walsender));
     if (options_.snapshot == SnapshotMode::kOnly) return {};
@@ -319,6 +370,7 @@ Status CaptureImpl::TakeSnapshot(Session& session, const CreatedSlot& slot, cons
     FRESHET_TRY(auto schema, session.catalog.Resolve(now.relations[i]));
     sources.push_back({now.tables[i], std::move(schema), now.row_filters[i]});
   }
+  if (!now.all_tables) session.Know(now);
   FRESHET_RETURN_IF_ERROR(reader->Start(std::move(sources), session.stop));
 
   constexpr milliseconds kPartWait{10};
@@ -371,7 +423,7 @@ Status CaptureImpl::OfferAll(CaptureOutput& output,
   }
 }
 
-Status CaptureImpl::Continue(Session& session) {
+Status CaptureImpl::Continue(Session& session, Connection& walsender) {
   CHECK(session.resume.source.has_value());
   const change::SourceIdentity& source = *session.resume.source;
   const Lsn have = session.resume.appended.commit_end;
@@ -395,6 +447,7 @@ Status CaptureImpl::Continue(Session& session) {
                 "backup or reset; {}",
                 change::ToString(server.flush_end), change::ToString(have), kNewLog);
   }
+  FRESHET_RETURN_IF_ERROR(CheckTimeline(session, walsender));
 
   FRESHET_TRY(const std::optional<Slot> slot, InspectSlot(connection, options_.slot, session.stop));
   if (!slot.has_value()) {
@@ -404,13 +457,6 @@ Status CaptureImpl::Continue(Session& session) {
   FRESHET_TRY(const std::vector<Check> slot_checks, CheckSlot(connection, options_, session.stop));
   if (auto failure = FirstFailure(slot_checks); failure.has_value()) {
     return Fail(*std::move(failure));
-  }
-  if (slot->confirmed_flush > have) {
-    return Fail(ErrorKind::kGap,
-                "slot '{}' stands at {}, after what the log holds ({}): somebody else read from "
-                "it, moved it or made it anew; {}",
-                options_.slot, change::ToString(slot->confirmed_flush), change::ToString(have),
-                kNewLog);
   }
 
   FRESHET_TRY(const std::optional<Publication> publication,
@@ -448,24 +494,39 @@ Status CaptureImpl::Continue(Session& session) {
   return {};
 }
 
+Status CaptureImpl::CheckTimeline(const Session& session, Connection& walsender) {
+  const uint32_t before = session.resume.source->timeline;
+  const uint32_t now = session.server.timeline;
+  if (before == now) return {};
+  const Lsn have = session.resume.appended.commit_end;
+  FRESHET_TRY(const std::optional<Lsn> end, TimelineEnd(walsender, before, now, session.stop));
+  if (end.has_value() && *end >= have) return {};
+  return Fail(ErrorKind::kGap,
+              "the server is on timeline {} and {}, before what the log holds ({}): a standby that "
+              "lacked the last changes was promoted, or a backup restored; {}",
+              now,
+              end.has_value()
+                  ? fmt::format("left timeline {} at {}", before, change::ToString(*end))
+                  : fmt::format("never was on timeline {}", before),
+              change::ToString(have), kNewLog);
+}
+
 /// A table that was added to the publication later has rows that are in neither snapshot nor
 /// stream.
 Status CaptureImpl::CheckKnownTables(Session& session, const Publication& publication) {
-  const std::vector<change::TableId>& known = session.resume.tables;
   // Without a snapshot nothing was promised of older rows; tables that joined by themselves were
   // streamed from their first row on.
-  if (known.empty() || publication.all_tables || options_.snapshot == SnapshotMode::kNever) {
-    return {};
-  }
+  if (publication.all_tables || options_.snapshot == SnapshotMode::kNever) return {};
+  for (const change::TableId table : session.resume.tables) session.known.insert(table.value);
+  if (session.known.empty()) return {};
   FRESHET_TRY(const Choice choice,
               Choose(session.catalog, session.filter, options_.publication, session.stop));
   for (const CatalogTable& table : choice.tables) {
-    if (std::find(known.begin(), known.end(), table.id) != known.end()) continue;
-    return Fail(ErrorKind::kGap,
-                "table {} was added to publication '{}' after the snapshot, so its older rows are "
-                "missing; exclude it, or begin with a new log folder and slot",
-                change::ToString(table.name), options_.publication);
+    if (!session.known.contains(table.id.value)) {
+      return Fail(JoinedLate(table.name, options_.publication));
+    }
   }
+  session.Know(choice);
   return {};
 }
 
@@ -477,6 +538,15 @@ class SideWatch final : public Receiver::Companion {
 
   Result<bool> LookAfter(bool check_slot, const std::vector<std::string>& notices,
                          std::stop_token stop) override {
+    // A walsender has nothing to say on the side, unless it skips a publication that is gone (18).
+    for (const std::string& notice : notices) {
+      logging::Warning("the walsender says", {{"message", notice}});
+      if (notice.find(options_.publication) == std::string::npos) continue;
+      return Fail(ErrorKind::kGap,
+                  "publication '{}' is gone, or was made anew, and the server skips rows of its "
+                  "tables (\"{}\"); {}",
+                  options_.publication, notice, kNewLog);
+    }
     if (!catalog_.connection().Consume().has_value()) {
       auto again = Connection::Connect(options_.url, {}, stop);
       if (!again.has_value()) {
@@ -491,15 +561,6 @@ class SideWatch final : public Receiver::Companion {
       const bool lost = !status.has_value() && status.error().kind == ErrorKind::kUnavailable;
       if (!status.has_value() && !lost) return Fail(status.error());
       if (lost) return true;
-    }
-    // A walsender has nothing to say on the side, unless it skips a publication that is gone (18).
-    for (const std::string& notice : notices) {
-      logging::Warning("the walsender says", {{"message", notice}});
-      if (notice.find(options_.publication) == std::string::npos) continue;
-      return Fail(ErrorKind::kGap,
-                  "publication '{}' is gone, or was made anew, and the server skips rows of its "
-                  "tables (\"{}\"); {}",
-                  options_.publication, notice, kNewLog);
     }
     return true;
   }
@@ -536,12 +597,24 @@ Status CaptureImpl::Stream(Session& session, Connection walsender, const change:
                                         .publication = options_.publication,
                                         .start = position.commit_end},
                                        session.stop));
-  streamed_ = true;
+  // The server goes on where the slot stands if that is later than what was asked for. In our hands
+  // nobody else can move it, so what it says now holds.
+  FRESHET_TRY(const std::optional<Slot> slot,
+              InspectSlot(session.catalog.connection(), options_.slot, session.stop));
+  if (slot.has_value() && slot->confirmed_flush > position.commit_end) {
+    return Fail(ErrorKind::kGap,
+                "slot '{}' stands at {}, after what the log holds ({}): somebody else read from "
+                "it, moved it or made it anew; {}",
+                options_.slot, change::ToString(slot->confirmed_flush),
+                change::ToString(position.commit_end), kNewLog);
+  }
+  board_.Update([](CaptureStatus& status) { status.streamed = true; });
   board_.Enter(CaptureState::kStreaming);
   logging::Info("streaming", {{"from", change::ToString(position)}});
+  KnownTables tables(session.catalog, options_.publication, std::move(session.known));
   Assembler assembler(
-      {.batch_rows = options_.batch_rows, .batch_bytes = options_.batch_bytes.bytes},
-      session.catalog, position, std::move(open));
+      {.batch_rows = options_.batch_rows, .batch_bytes = options_.batch_bytes.bytes}, tables,
+      position, std::move(open));
   SideWatch watch(options_, session.catalog, board_);
   Receiver receiver(std::move(stream), assembler, TableGate(session.filter, std::move(chosen)),
                     session.output, watch, board_, clock_,

@@ -79,6 +79,7 @@ struct CaptureStatus {
   CaptureState state = CaptureState::kStopped;
   UnixMicros since = 0;
   std::string reason;          ///< one sentence where the state needs one
+  bool streamed = false;       ///< some Run() got as far as the stream
   change::Lsn end_at_connect;  ///< the server's WAL end (IDENTIFY_SYSTEM) when Run() connected
   change::Lsn received;        ///< highest WAL position the server sent
   change::Lsn server_end;      ///< the server's last announced walEnd

@@ -1,5 +1,6 @@
 #include "postgres/slot.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "base/clock.h"
@@ -86,6 +87,30 @@ Result<ServerIdentity> Identify(Connection& walsender, Connection& connection,
   const std::string_view id = system.at(0, 0);
   std::from_chars(id.data(), id.data() + id.size(), out.system_id);
   return out;
+}
+
+std::optional<change::Lsn> FindTimelineEnd(std::string_view history, uint32_t timeline) {
+  while (!history.empty()) {
+    const size_t newline = std::min(history.find('\n'), history.size());
+    const std::string_view line = history.substr(0, newline);
+    history.remove_prefix(std::min(newline + 1, history.size()));
+    uint32_t of = 0;
+    const auto [stop, error] = std::from_chars(line.data(), line.data() + line.size(), of);
+    if (error != std::errc() || of != timeline) continue;  // a comment, or another timeline
+    std::string_view rest = line.substr(static_cast<size_t>(stop - line.data()));
+    rest.remove_prefix(std::min(rest.find_first_not_of(" \t"), rest.size()));
+    const auto lsn = change::ParseLsn(rest.substr(0, rest.find_first_of(" \t")));
+    if (lsn.has_value()) return *lsn;
+  }
+  return std::nullopt;
+}
+
+Result<std::optional<change::Lsn>> TimelineEnd(Connection& walsender, uint32_t before, uint32_t now,
+                                               std::stop_token stop) {
+  if (before >= now) return std::optional<change::Lsn>();  // the first one has no history
+  FRESHET_TRY(const Rows history, walsender.Query(fmt::format("TIMELINE_HISTORY {}", now), stop));
+  if (history.size() == 0) return std::optional<change::Lsn>();
+  return FindTimelineEnd(history.at(0, 1), before);
 }
 
 Result<CreatedSlot> CreateSlot(Connection& walsender, Connection& connection,

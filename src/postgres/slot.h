@@ -6,6 +6,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "change/ids.h"
@@ -53,6 +54,14 @@ Result<std::optional<Slot>> InspectSlot(Connection& connection, const std::strin
 /// Asks who the server is, through a walsender session and an ordinary one.
 Result<ServerIdentity> Identify(Connection& walsender, Connection& connection,
                                 std::stop_token stop = {});
+
+/// Where the server, now on timeline `now`, left timeline `before`: up to there both have the same
+/// WAL. None when its history does not know `before`. Errors: those of Connection.
+Result<std::optional<change::Lsn>> TimelineEnd(Connection& walsender, uint32_t before, uint32_t now,
+                                               std::stop_token stop = {});
+
+/// Reads where a timeline ended out of a history file: lines of timeline, LSN and reason.
+std::optional<change::Lsn> FindTimelineEnd(std::string_view history, uint32_t timeline);
 
 /// How a slot is made.
 struct SlotRequest {

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "postgres/capture.h"
 #include "postgres/connection.h"
@@ -58,6 +59,28 @@ class CaptureFaultsTest : public ::testing::TestWithParam<int> {
     ASSERT_TRUE(output_.WaitForEvents(1));
     const Status status = capture.Stop();
     ASSERT_TRUE(status.has_value()) << status.error();
+  }
+
+  /// A second run, with a second row.
+  void CaptureOneMore() {
+    RunningCapture capture(options_, output_);
+    ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
+    Run("INSERT INTO public.t VALUES (2, 'x')");
+    ASSERT_TRUE(output_.WaitForEvents(2));
+    const Status status = capture.Stop();
+    ASSERT_TRUE(status.has_value()) << status.error();
+  }
+
+  /// Runs a command in the server's folder.
+  void Shell(const std::string& command) {
+    ASSERT_EQ(std::system(fmt::format("cd '{}' && {}", server_->folder(), command).c_str()), 0);
+  }
+
+  /// Starts the stopped server as a standby and promotes it.
+  void Promote() {
+    Shell("touch data/standby.signal");
+    ASSERT_TRUE(server_->Resume().has_value());
+    Run("SELECT pg_promote()");
   }
 
   /// Runs a capture that is to end by itself, with an error. kBusy, of a walsender that has not
@@ -313,6 +336,58 @@ TEST_P(CaptureFaultsTest, ASlotAdvancedByAnotherIsAGap) {
   EXPECT_THAT(error.message, HasSubstr("somebody else"));
 }
 
+/// Nobody uses the slot while the tables are copied.
+TEST_P(CaptureFaultsTest, ASlotMadeAnewUnderTheSnapshotIsAGap) {
+  options_.batch_rows = 100;
+  MakeTable();
+  Run("INSERT INTO public.t SELECT g, 'x' FROM generate_series(1, 1000) g");
+  output_.SetRoomForBatches(3);
+  RunningCapture capture(options_, output_);
+  ASSERT_TRUE(output_.WaitUntil([&] { return output_.refused() > 0; }));
+  Run("SELECT pg_drop_replication_slot('freshet')");
+  Run("INSERT INTO public.t VALUES (2000, 'lost')");
+  Run("SELECT pg_create_logical_replication_slot('freshet', 'pgoutput')");
+
+  output_.SetRoom(true);
+
+  const auto end = capture.WaitEnd();
+  ASSERT_TRUE(end.has_value() && !end->has_value());
+  EXPECT_EQ(end->error().kind, ErrorKind::kGap) << end->error();
+  EXPECT_THAT(end->error().message, HasSubstr("made it anew"));
+}
+
+/// The log has row 2, the promoted server never had it, and it writes past the place where it was.
+TEST_P(CaptureFaultsTest, APromotedServerThatLacksWhatTheLogHasIsAGap) {
+  if (GetParam() < 12) GTEST_SKIP() << "standby.signal and pg_promote() came with 12";
+  CaptureOnce();
+  ASSERT_TRUE(server_->Stop().has_value());
+  Shell("cp -a data before");
+  ASSERT_TRUE(server_->Resume().has_value());
+  CaptureOneMore();
+  ASSERT_TRUE(server_->Stop().has_value());
+  Shell("rm -r data && mv before data");
+  Promote();
+  Run("CREATE TABLE public.other AS SELECT g FROM generate_series(1, 100000) g");
+
+  const Error error = RunToError();
+
+  EXPECT_EQ(error.kind, ErrorKind::kGap) << error;
+  EXPECT_THAT(error.message, HasSubstr("left timeline 1 at"));
+}
+
+TEST_P(CaptureFaultsTest, APromotedServerThatHasAllIsGoneOnWith) {
+  if (GetParam() < 12) GTEST_SKIP() << "standby.signal and pg_promote() came with 12";
+  CaptureOnce();
+  ASSERT_TRUE(server_->Stop().has_value());
+  Promote();
+  Run("INSERT INTO public.t VALUES (2, 'x')");
+
+  CaptureWithRetries(2);
+
+  EXPECT_THAT(output_.Events(), ElementsAre("insert public.t 1 | one", "insert public.t 2 | x"));
+  EXPECT_EQ(output_.source()->timeline, 2u);
+}
+
 TEST_P(CaptureFaultsTest, AnotherServerAtTheSameAddressIsAGap) {
   CaptureOnce();
   Start({});
@@ -428,6 +503,61 @@ TEST_P(CaptureFaultsTest, ATableAddedToThePublicationLaterIsAGap) {
 
   EXPECT_EQ(error.kind, ErrorKind::kGap) << error;
   EXPECT_THAT(error.message, HasSubstr("public.later was added to publication"));
+}
+
+TEST_P(CaptureFaultsTest, ATableAddedToThePublicationUnderTheStreamIsAGap) {
+  options_.tables = {"public.*"};
+  CaptureOnce();
+  RunningCapture capture(options_, output_);
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
+
+  Run("CREATE TABLE public.later (id int PRIMARY KEY); INSERT INTO public.later VALUES (1)");
+  Run("ALTER PUBLICATION freshet ADD TABLE public.later");
+  Run("INSERT INTO public.later VALUES (2)");
+
+  const auto end = capture.WaitEnd();
+  ASSERT_TRUE(end.has_value() && !end->has_value());
+  EXPECT_EQ(end->error().kind, ErrorKind::kGap) << end->error();
+  EXPECT_THAT(end->error().message, HasSubstr("public.later was added to publication"));
+}
+
+TEST_P(CaptureFaultsTest, APartitionAddedUnderTheStreamIsNoGap) {
+  if (GetParam() < 13) GTEST_SKIP() << "publish_via_partition_root came with 13";
+  Run("CREATE TABLE public.t (id int PRIMARY KEY) PARTITION BY RANGE (id);"
+      "CREATE TABLE public.t_1 PARTITION OF public.t FOR VALUES FROM (0) TO (10)");
+  RunningCapture capture(options_, output_);
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
+
+  Run("CREATE TABLE public.t_2 PARTITION OF public.t FOR VALUES FROM (10) TO (20)");
+  Run("INSERT INTO public.t VALUES (1), (11)");
+
+  EXPECT_TRUE(output_.WaitForEvents(2)) << capture.status().reason;
+  EXPECT_THAT(output_.Events(), ElementsAre("insert public.t 1", "insert public.t 11"));
+}
+
+/// A warning that came while there was no session beside the stream must not be forgotten.
+TEST_P(CaptureFaultsTest, APublicationDroppedWhileTheSideSessionIsAwayIsAGap) {
+  Run("CREATE DATABASE shop");
+  options_.url = server_->url("shop");
+  auto admin = Connection::Connect(options_.url);
+  ASSERT_TRUE(admin.has_value()) << admin.error();
+  ASSERT_TRUE(admin->Execute("CREATE TABLE public.t (id int PRIMARY KEY)").has_value());
+  RunningCapture capture(options_, output_);
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
+
+  Run("ALTER DATABASE shop ALLOW_CONNECTIONS false");
+  ASSERT_TRUE(admin
+                  ->Execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname ="
+                            " 'shop' AND application_name = 'freshet' AND backend_type ="
+                            " 'client backend' AND pid <> pg_backend_pid()")
+                  .has_value());
+  ASSERT_TRUE(admin->Execute("DROP PUBLICATION freshet").has_value());
+  ASSERT_TRUE(admin->Execute("INSERT INTO public.t VALUES (1)").has_value());
+
+  const auto end = capture.WaitEnd();
+  ASSERT_TRUE(end.has_value() && !end->has_value());
+  EXPECT_THAT(end->error().kind, testing::AnyOf(ErrorKind::kGap, ErrorKind::kNotFound));
+  EXPECT_TRUE(output_.Events().empty());
 }
 
 TEST_P(CaptureFaultsTest, AnUnfinishedSnapshotIsTakenAnewWithANewSlot) {
