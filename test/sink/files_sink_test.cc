@@ -458,5 +458,28 @@ TEST_F(FilesSinkTest, CommittedFileThatIsGoneIsNoEmptyTable) {
   EXPECT_THAT(scanned.error().message, HasSubstr(file.path));
 }
 
+/// A byte of a column that says nothing of the table's present rows.
+TEST_F(FilesSinkTest, CommittedFileOfWhichAByteChangedIsNotRead) {
+  options_.format = Format::kJsonLines;
+  options_.compression = Compression::kNone;
+  const auto sink = OpenSink();
+  Write(*sink, BatchBuilder().Begin(100).Insert(items_, {"1", "nut", "0.10"}).Build(), 100);
+  Flush(*sink);
+  const auto visit = [](const arrow::RecordBatch&) { return Status(); };
+  EXPECT_TRUE(FilesReadBack(options_).Scan(*items_, nullptr, visit).has_value());
+
+  const std::string path = folder_ / CommittedFiles().at(0).path;
+  std::string text = test::ReadText(path);
+  const size_t at = text.find("\"_cdc_xid\":100");
+  ASSERT_NE(at, std::string::npos) << text;
+  text.replace(at, 14, "\"_cdc_xid\":101");
+  test::WriteText(path, text);
+  const Status scanned = FilesReadBack(options_).Scan(*items_, nullptr, visit);
+
+  ASSERT_FALSE(scanned.has_value());
+  EXPECT_EQ(scanned.error().kind, ErrorKind::kCorrupt);
+  EXPECT_THAT(scanned.error().message, HasSubstr(path));
+}
+
 }  // namespace
 }  // namespace freshet::sink::files

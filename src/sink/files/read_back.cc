@@ -1,6 +1,7 @@
 #include "sink/files/read_back.h"
 
 #include <arrow/array.h>
+#include <arrow/io/memory.h>
 #include <arrow/record_batch.h>
 #include <fmt/format.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include "sink/duckdb/scan.h"
 #include "sink/duckdb/table_appender.h"
 #include "sink/duckdb/vectors.h"
+#include "sink/files/checksum_stream.h"
 #include "sink/files/data_file_reader.h"
 #include "sink/files/table_record.h"
 
@@ -130,6 +132,28 @@ Status FilesReadBack::MakeTable(const change::TableSchema& schema) {
   return {};
 }
 
+/// Compares a file with its checksum in the manifest: a change may lie where folding does not look,
+/// in a row that a later one replaces or a column that only says when it came.
+Status FilesReadBack::CheckBytes(const DataFile& file) {
+  constexpr int64_t kReadBytes = 1 << 20;
+  FRESHET_TRY(const auto in, storage_->Open(file.path));
+  arrow::io::MockOutputStream nowhere;
+  ChecksumStream bytes(nowhere);
+  std::string chunk(kReadBytes, '\0');
+  while (true) {
+    const auto got = in->Read(kReadBytes, chunk.data());
+    const arrow::Status read = got.ok() ? bytes.Write(chunk.data(), *got) : got.status();
+    if (!read.ok()) return Fail(FromArrow(read, fmt::format("read {}", storage_->Full(file.path))));
+    if (*got == 0) break;
+  }
+  if (bytes.Checksum() == file.checksum) return {};
+  return Fail(ErrorKind::kCorrupt,
+              "{} has {} bytes with checksum {}, and was committed with {} and {}: restore it, or "
+              "take a new snapshot into a prefix of its own",
+              storage_->Full(file.path), bytes.bytes(), bytes.Checksum(), file.bytes,
+              file.checksum);
+}
+
 Status FilesReadBack::Load(const DataFile& file, const change::TableSchema& schema) {
   duckdb::TableAppender::Types types;
   for (const change::Column& column : schema.columns()) types.emplace_back(column.type);
@@ -161,7 +185,8 @@ Status FilesReadBack::Load(const DataFile& file, const change::TableSchema& sche
   };
   // A transaction a file: half of one must not be taken for loaded.
   FRESHET_RETURN_IF_ERROR(connection_->Execute("BEGIN TRANSACTION"));
-  Status loaded = ReadDataFile(*storage_, file, schema, append);
+  Status loaded = CheckBytes(file);
+  if (loaded.has_value()) loaded = ReadDataFile(*storage_, file, schema, append);
   if (loaded.has_value()) loaded = appender->Flush();
   if (!loaded.has_value()) {
     appender.reset();     // before what it writes to

@@ -21,7 +21,8 @@ namespace freshet::sink::files {
 ///
 /// The rows of one table are loaded into a DuckDB of its own, which spills to disk what does not
 /// fit kMemoryLimit, and folded there as the DuckDB sink's changelog is. They stay loaded until
-/// another table is asked for; a further scan loads only files committed since.
+/// another table is asked for; a further scan loads only files committed since. Errors: kCorrupt
+/// when a file is not, byte for byte, what was committed.
 class FilesReadBack final : public ReadBack {
  public:
   static constexpr const char* kMemoryLimit = "128MB";
@@ -35,6 +36,7 @@ class FilesReadBack final : public ReadBack {
  private:
   Result<std::vector<DataFile>> FilesOf(const change::TableName& table);
   Status MakeTable(const change::TableSchema& schema);
+  Status CheckBytes(const DataFile& file);
   Status Load(const DataFile& file, const change::TableSchema& schema);
   Status Fold(const change::TableSchema& schema, const std::shared_ptr<arrow::RecordBatch>& keys,
               const Visit& visit);
