@@ -5,17 +5,42 @@
 
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/logging_guard.h"
+#include "base/mutex.h"
 
 namespace freshet::logging {
 namespace {
 
 struct Target {
   Target() : logger("freshet", std::make_shared<spdlog::sinks::stderr_sink_mt>()) {
-    logger.set_pattern("%Y-%m-%dT%H:%M:%S.%fZ %-7l %v", spdlog::pattern_time_type::utc);
+    SetFormat(Format::kText);
     logger.flush_on(spdlog::level::info);
   }
+
+  void SetFormat(Format wanted) {
+    format = wanted;
+    // JSON: the logger knows the time of a line, so the object begins in the pattern.
+    logger.set_pattern(format == Format::kJson ? R"({"time":"%Y-%m-%dT%H:%M:%S.%fZ",%v)"
+                                               : "%Y-%m-%dT%H:%M:%S.%fZ %-7l %v",
+                       spdlog::pattern_time_type::utc);
+  }
+
+  void Write(spdlog::level::level_enum level, const std::string& text) {
+    const MutexLock lock(mutex);
+    const auto write = [&] { logger.log(level, spdlog::string_view_t(text)); };
+    if (guard) {
+      guard(write);
+    } else {
+      write();
+    }
+  }
+
   spdlog::logger logger;
   Format format = Format::kText;
+  Mutex mutex;
+  Guard guard GUARDED_BY(mutex);
 };
 
 Target& TheTarget() {
@@ -59,9 +84,8 @@ bool NeedsQuotes(std::string_view value) {
 
 void Configure(Level level, Format format) {
   Target& target = TheTarget();
-  target.format = format;
+  target.SetFormat(format);
   target.logger.set_level(ToSpdlog(level));
-  if (format == Format::kJson) target.logger.set_pattern("%v");
 }
 
 void Log(Level level, std::string_view message, std::initializer_list<Field> fields) {
@@ -72,7 +96,7 @@ void Log(Level level, std::string_view message, std::initializer_list<Field> fie
     nlohmann::ordered_json line{{"level", Name(level)}, {"message", message}};
     for (const Field& field : fields) line[std::string(field.key)] = field.value;
     const auto text = line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
-    target.logger.log(spdlog_level, spdlog::string_view_t(text));
+    target.Write(spdlog_level, text.substr(1));
     return;
   }
   std::string text(message);
@@ -85,7 +109,13 @@ void Log(Level level, std::string_view message, std::initializer_list<Field> fie
       text += field.value;
     }
   }
-  target.logger.log(spdlog_level, spdlog::string_view_t(text));
+  target.Write(spdlog_level, text);
+}
+
+void SetGuard(Guard guard) {
+  Target& target = TheTarget();
+  const MutexLock lock(target.mutex);
+  target.guard = std::move(guard);
 }
 
 }  // namespace freshet::logging

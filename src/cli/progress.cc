@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "base/logging_guard.h"
+
 namespace freshet::cli {
 namespace {
 
@@ -21,22 +23,43 @@ std::string Bar(int64_t done, int64_t total) {
 /// `line` cut to what one line of the terminal holds, so that redrawing does not scroll.
 std::string Fit(std::string line) {
   const size_t width = TerminalWidth(STDERR_FILENO) - 1;
-  while (DisplayWidth(line) > width) line.pop_back();
+  const auto is_inside_character = [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U;
+  };
+  while (DisplayWidth(line) > width) {
+    while (is_inside_character(line.back())) line.pop_back();
+    line.pop_back();
+  }
   return line;
 }
 
 }  // namespace
 
-Progress::Progress(const Context& context, const Clock& clock) : context_(context), clock_(clock) {}
+Progress::Progress(const Context& context, const Clock& clock)
+    : context_(context),
+      clock_(clock),
+      draws_(context.redraws_progress && context.output != Output::kJson) {
+  if (!draws_) return;
+  logging::SetGuard([this](const std::function<void()>& write) {
+    const MutexLock lock(mutex_);
+    const bool was_open = line_is_open_;
+    Clear();
+    write();
+    if (was_open) Draw();
+  });
+}
 
-Progress::~Progress() { Finish(); }
+Progress::~Progress() {
+  if (draws_) logging::SetGuard({});
+  Finish();
+}
 
 void Progress::Update(const std::string& what, int64_t done, int64_t total,
                       const std::string& detail) {
   if (context_.output == Output::kJson) return;
   const MutexLock lock(mutex_);
   const auto now = clock_.Monotonic();
-  const auto interval = context_.redraws_progress ? kRedrawInterval : kLineInterval;
+  const auto interval = draws_ ? kRedrawInterval : kLineInterval;
   if (last_.has_value() && what == last_what_ && now - *last_ < interval) return;
   last_ = now;
   last_what_ = what;
@@ -44,9 +67,9 @@ void Progress::Update(const std::string& what, int64_t done, int64_t total,
   std::string line = what;
   if (total > 0) line += "  " + Bar(done, total);
   if (!detail.empty()) line += "  " + detail;
-  if (context_.redraws_progress) {
-    context_.err << "\r\x1b[K" << Fit(std::move(line)) << std::flush;
-    line_is_open_ = true;
+  if (draws_) {
+    line_ = std::move(line);
+    Draw();
   } else {
     context_.err << line << std::endl;
   }
@@ -56,6 +79,11 @@ void Progress::Finish(const std::string& message) {
   const MutexLock lock(mutex_);
   Clear();
   if (!message.empty() && context_.output != Output::kJson) context_.err << message << std::endl;
+}
+
+void Progress::Draw() {
+  context_.err << "\r\x1b[K" << Fit(line_) << std::flush;
+  line_is_open_ = true;
 }
 
 void Progress::Clear() {

@@ -17,7 +17,8 @@ namespace freshet::cli {
 ///
 ///   snapshot  [############--------]  61 %  1.2 M of 2 M rows  210 k rows/s
 ///
-/// Threads: any.
+/// Lines of logging, which go to the same terminal, are written above it. One at a time in a
+/// process. Threads: any.
 class Progress {
  public:
   /// A terminal is redrawn at most this often; a pipe gets a line at most that often.
@@ -38,11 +39,14 @@ class Progress {
   void Finish(const std::string& message = {});
 
  private:
+  void Draw() REQUIRES(mutex_);
   void Clear() REQUIRES(mutex_);
 
   const Context& context_;
   const Clock& clock_;
+  const bool draws_;
   Mutex mutex_;
+  std::string line_ GUARDED_BY(mutex_);  ///< as drawn last, uncut
   std::optional<std::chrono::nanoseconds> last_ GUARDED_BY(mutex_);
   std::string last_what_ GUARDED_BY(mutex_);
   bool line_is_open_ GUARDED_BY(mutex_) = false;

@@ -4,6 +4,7 @@
 
 #include <sstream>
 
+#include "base/logging.h"
 #include "support/manual_clock.h"
 
 namespace freshet::cli {
@@ -48,6 +49,22 @@ TEST(ProgressTest, TerminalIsRedrawnInPlaceAndLeftClean) {
   }
 
   EXPECT_EQ(streams.err.str(), "\r\x1b[Kcopy  1 row\r\x1b[K");
+}
+
+TEST(ProgressTest, LineOfLoggingStandsAboveTheProgress) {
+  Streams streams;
+  const Context context = streams.MakeContext(/*terminal=*/true);
+  test::ManualClock clock;
+  Progress progress(context, clock);
+
+  logging::Info("before anything is drawn");
+  progress.Update("copy", 1, 0, "1 row");
+  streams.err.str("");
+  testing::internal::CaptureStderr();
+  logging::Info("in between");
+
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("in between\n"), std::string::npos);
+  EXPECT_EQ(streams.err.str(), "\r\x1b[K\r\x1b[Kcopy  1 row");  // taken away, and drawn again
 }
 
 TEST(ProgressTest, NewWorkIsShownAtOnce) {
