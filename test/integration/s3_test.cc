@@ -150,6 +150,24 @@ TEST_F(S3Test, FileOfSeveralPartsIsInvisibleUntilFlush) {
   EXPECT_THAT(VisibleFiles(), SizeIs(1));
 }
 
+TEST_F(S3Test, DeleteAllTakesThePrefixAndNothingBesideIt) {
+  const auto sink = OpenSink();
+  ASSERT_TRUE(Write(*sink, 0x100).has_value());
+  ASSERT_TRUE(sink->Flush().has_value());
+  Options beside = options_;
+  beside.url += "-beside";
+  const auto other = OpenStorage(beside, StorageUse::kWrite);
+  ASSERT_TRUE((*other)->Replace("kept", "x").has_value());
+
+  const auto storage = OpenStorage(options_, StorageUse::kWrite);
+  const Status deleted = (*storage)->DeleteAll();
+
+  EXPECT_TRUE(deleted.has_value()) << deleted.error();
+  EXPECT_THAT(*server_->Keys(prefix_), IsEmpty());
+  EXPECT_THAT(*server_->Keys(prefix_ + "-beside"), SizeIs(1));
+  EXPECT_TRUE((*storage)->DeleteAll().has_value()) << "again";
+}
+
 TEST_F(S3Test, WrongSecretIsDenied) {
   options_.s3.secret_key = Secret("wrong");
 

@@ -159,6 +159,16 @@ TEST_F(LocalStorageTest, ListNamesFilesOfOneFolderOnly) {
   EXPECT_THAT(storage_->List("absent").value(), IsEmpty());
 }
 
+TEST_F(LocalStorageTest, DeleteAllTakesTheFolderAndNothingBesideIt) {
+  ASSERT_TRUE(storage_->Replace("f/a", "").has_value());
+  test::WriteText(folder_.path() / "deep/beside", "");
+
+  EXPECT_TRUE(storage_->DeleteAll().has_value());
+
+  EXPECT_THAT(test::FilesBelow(folder_.path()), ElementsAre("deep/beside"));
+  EXPECT_TRUE(storage_->DeleteAll().has_value()) << "again";
+}
+
 TEST(MakeLocalStorageTest, ReadingMakesNoFolder) {
   const test::TemporaryFolder folder;
 

@@ -190,6 +190,13 @@ class LocalStorage final : public Storage {
     return names;
   }
 
+  Status DeleteAll() override {
+    std::error_code error;
+    fs::remove_all(root_, error);
+    if (!error) return {};
+    return Fail(FromErrno(error.value(), fmt::format("delete the folder {}", root_.string())));
+  }
+
   std::string Target() const override { return root_.string(); }
 
  private:

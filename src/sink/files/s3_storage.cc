@@ -234,6 +234,14 @@ class S3Storage final : public Storage {
     return names;
   }
 
+  Status DeleteAll() override {
+    const bool is_bucket = root_.find('/') == std::string::npos;
+    const arrow::Status status =
+        is_bucket ? store_->DeleteDirContents(root_) : store_->DeleteDir(root_);
+    if (status.ok()) return {};
+    return Fail(FromArrow(status, fmt::format("delete all of {}", Target())));
+  }
+
   std::string Target() const override { return "s3://" + root_; }
 
  private:

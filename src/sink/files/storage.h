@@ -62,6 +62,9 @@ class Storage {
   /// Names of the files directly in `folder`; none when it is not there.
   virtual Result<std::vector<std::string>> List(const std::string& folder) = 0;
 
+  /// Deletes everything below, whoever wrote it, and the folder itself. A bucket stays.
+  virtual Status DeleteAll() = 0;
+
   /// Where files go, for people: "s3://bucket/prefix" or an absolute folder.
   virtual std::string Target() const = 0;
 
