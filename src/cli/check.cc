@@ -1,10 +1,12 @@
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "base/figures.h"
 #include "base/file_system.h"
 #include "cli/commands.h"
 #include "cli/table.h"
@@ -86,11 +88,18 @@ std::string Colored(const Style& style, CheckResult result) {
   return name;
 }
 
+/// Columns of the table before what was found: result, name and the space between.
+constexpr size_t kColumnsBeforeFound = 30;
+
 /// What fits in the table; the whole stands below it, for checks that are not ok.
 std::string Short(const std::string& text) {
-  constexpr size_t kMost = 90;
-  if (text.size() <= kMost) return text;
-  return text.substr(0, text.rfind(' ', kMost)) + " ...";
+  constexpr size_t kLeast = 40;
+  constexpr size_t kWidthOfPipe = 120;
+  const size_t width = IsTerminal(STDOUT_FILENO) ? TerminalWidth(STDOUT_FILENO) : kWidthOfPipe;
+  const size_t most = std::max(kLeast + kColumnsBeforeFound, width) - kColumnsBeforeFound;
+  constexpr std::string_view kCut = " ...";
+  if (DisplayWidth(text) <= most) return text;
+  return text.substr(0, text.rfind(' ', most - kCut.size())) + std::string(kCut);
 }
 
 void PrintText(const Context& context, const std::vector<Check>& checks) {
@@ -109,8 +118,8 @@ void PrintText(const Context& context, const std::vector<Check>& checks) {
     context.out << fmt::format("  {}\n    {}\n", context.style.Bold(check.name), check.what);
     if (!check.repair.empty()) context.out << fmt::format("    {}\n", check.repair);
   }
-  context.out << fmt::format("\n{} checks, {} warnings, {} failed\n", checks.size(), warnings,
-                             failures);
+  context.out << fmt::format("\n{} checks, {} warning{}, {} failed\n", checks.size(), warnings,
+                             warnings == 1 ? "" : "s", failures);
 }
 
 void PrintJson(const Context& context, const std::vector<Check>& checks, bool passed) {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/figures.h"
 #include "base/file_system.h"
 #include "cli/commands.h"
 #include "cli/progress.h"

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "base/figures.h"
 #include "base/file_system.h"
 #include "base/logging.h"
 #include "cli/commands.h"
@@ -101,7 +102,8 @@ void ShowProgress(const Context& context, const pipeline::Pipeline& pipeline, bo
     if (!from.has_value() && status.capture.state == postgres::CaptureState::kStreaming) {
       from = status.log.durable.position.commit_end;
     }
-    const bool snapshot = status.capture.state == postgres::CaptureState::kSnapshotting;
+    const bool snapshot = status.capture.state == postgres::CaptureState::kSnapshotting &&
+                          !status.capture.snapshot.empty();
     if (snapshot) {
       ShowSnapshot(progress, status.capture);
     } else if (has_end && from.has_value()) {

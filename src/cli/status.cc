@@ -7,6 +7,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/figures.h"
 #include "cli/commands.h"
 #include "cli/remote.h"
 #include "cli/table.h"
@@ -46,6 +47,15 @@ std::string Health(const Style& style, const json& part) {
   const std::string health = Text(Inner(part, "health"), "health");
   if (health == "ok") return style.Green(health);
   return health == "degraded" ? style.Yellow(health) : style.Red(health);
+}
+
+/// What a sink does, in the colour of its health; a health that is not ok in words, too.
+std::string State(const Style& style, const json& sink) {
+  const std::string state = Text(sink, "state");
+  const std::string health = Text(Inner(sink, "health"), "health");
+  if (health == "ok") return style.Green(state);
+  const std::string text = fmt::format("{} ({})", state, health);
+  return health == "degraded" ? style.Yellow(text) : style.Red(text);
 }
 
 /// "2026-11-21T11:51:28.123456Z" -> "2026-11-21 11:51:28 UTC".
@@ -107,8 +117,9 @@ void ShowLog(const json& status, const Style& style, std::string& out) {
   const json& latency = Inner(Inner(status, "latency"), "commit_to_log");
   out += fmt::format("\n{}  {}\n", style.Bold("log"), Health(style, log));
   out += Line("durable", Text(log, "durable_position"));
-  out += Line("size", fmt::format("{} of {}, {} segments", HumanBytes(Int(log, "size_bytes")),
-                                  HumanBytes(Int(log, "budget_bytes")), Int(log, "segments")));
+  out += Line("size", fmt::format("{} of {} in {} segment{}", HumanBytes(Int(log, "size_bytes")),
+                                  HumanBytes(Int(log, "budget_bytes")), Int(log, "segments"),
+                                  Int(log, "segments") == 1 ? "" : "s"));
   out += Line("commit to log",
               fmt::format("p50 {}, p95 {}, p99 {}", Quantile(latency, "p50_micros"),
                           Quantile(latency, "p95_micros"), Quantile(latency, "p99_micros")));
@@ -122,7 +133,6 @@ void ShowSinks(const json& status, const Style& style, std::string& out) {
                {"kind"},
                {"mode"},
                {"state"},
-               {"health"},
                {"rows", Align::kRight},
                {"lag", Align::kRight},
                {"p50", Align::kRight},
@@ -130,8 +140,8 @@ void ShowSinks(const json& status, const Style& style, std::string& out) {
                {"p99", Align::kRight}});
   for (const json& sink : *sinks) {
     const json& latency = Inner(Inner(sink, "latency"), "commit_to_durable");
-    table.Add({Text(sink, "name"), Text(sink, "kind"), Text(sink, "mode"), Text(sink, "state"),
-               Health(style, sink), Grouped(Int(sink, "rows_total")),
+    table.Add({Text(sink, "name"), Text(sink, "kind"), Text(sink, "mode"), State(style, sink),
+               Grouped(Int(sink, "rows_total")),
                Int(sink, "lag_micros") == 0 ? "-" : HumanDuration(Int(sink, "lag_micros")),
                Quantile(latency, "p50_micros"), Quantile(latency, "p95_micros"),
                Quantile(latency, "p99_micros")});

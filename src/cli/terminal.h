@@ -37,13 +37,4 @@ size_t DisplayWidth(std::string_view text);
 /// Columns of the terminal, 80 where it does not say.
 size_t TerminalWidth(int descriptor);
 
-/// "1,234,567".
-std::string Grouped(int64_t number);
-
-/// "12.3 MiB".
-std::string HumanBytes(int64_t bytes);
-
-/// "3.2 ms", "1 h 05 m".
-std::string HumanDuration(int64_t micros);
-
 }  // namespace freshet::cli

@@ -4,6 +4,7 @@
 
 #include <string_view>
 
+#include "base/figures.h"
 #include "http/status_json.h"
 
 namespace freshet::http {
@@ -25,7 +26,7 @@ th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px so
          vertical-align: top }
 th { font-weight: 500; opacity: .7 } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
 .ok { color: #1a7f37 } .degraded { color: #9a6700 } .failing { color: #cf222e; font-weight: 600 }
-nav a { margin-right: 1rem } code { font-size: .95em }
+nav { margin-top: 1.6rem } nav a { margin-right: 1rem } .note { opacity: .7; font-size: .9em }
 @media (prefers-color-scheme: dark) {
   body { color: #e6e9ef; background: #14181f } a { color: #7ab7ff }
   .ok { color: #4cc26d } .degraded { color: #e0b341 } .failing { color: #ff7b72 }
@@ -66,12 +67,20 @@ std::string Row(std::string_view name, std::string_view html) {
   return fmt::format("<tr><th>{}</th><td>{}</td></tr>\n", name, html);
 }
 
-std::string Millis(int64_t micros) {
-  return fmt::format("{:.1f}", static_cast<double>(micros) / 1e3);
+/// "2026-11-21 11:51:28 UTC".
+std::string Time(UnixMicros time) {
+  if (time == 0) return "-";
+  const std::string iso = IsoTime(time);
+  return fmt::format("{} {} UTC", iso.substr(0, 10), iso.substr(11, 8));
 }
 
-std::string Mebibytes(int64_t bytes) {
-  return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20));
+/// Three cells of a table: p50, p95, p99.
+std::string Quantiles(const pipeline::LatencySummary& latency) {
+  std::string out;
+  for (const int64_t micros : {latency.p50_micros, latency.p95_micros, latency.p99_micros}) {
+    out += fmt::format("<td class=n>{}</td>", latency.count == 0 ? "-" : HumanDuration(micros));
+  }
+  return out;
 }
 
 std::string SourceTable(const PipelineStatus& status) {
@@ -80,17 +89,34 @@ std::string SourceTable(const PipelineStatus& status) {
   if (!capture.reason.empty()) state += ": " + capture.reason;
   std::string out = "<h2>Source</h2><table>\n";
   out += Row("health", Badge(status.capture_health));
-  out += Row("state", Escaped(state));
+  out += Row("state", fmt::format("{} since {}", Escaped(state), Time(capture.since)));
   if (status.source.has_value()) {
+    std::string slot = status.source->slot;
+    if (capture.slot_retained_bytes >= 0) {
+      slot += fmt::format(", holds back {} of WAL", HumanBytes(capture.slot_retained_bytes));
+    }
     out += Row("database", Escaped(status.source->database));
-    out += Row("slot", Escaped(status.source->slot));
+    out += Row("slot", Escaped(slot));
   }
-  out += Row("received", ToString(capture.received));
-  out += Row("acknowledged", ToString(capture.acknowledged));
-  if (capture.slot_retained_bytes >= 0) {
-    out += Row("WAL the slot holds back", Mebibytes(capture.slot_retained_bytes));
+  out += Row("received", fmt::format("{}, acknowledged {}", ToString(capture.received),
+                                     ToString(capture.acknowledged)));
+  out += Row("rows", fmt::format("{} in {} transactions", Grouped(capture.rows_total),
+                                 Grouped(capture.transactions_total)));
+  out += Row("newest commit", Time(capture.last_commit_time));
+  return out + "</table>\n";
+}
+
+/// Shown while tables are copied.
+std::string SnapshotSection(const postgres::CaptureStatus& capture) {
+  if (capture.state != postgres::CaptureState::kSnapshotting) return {};
+  std::string out =
+      "<h2>Initial snapshot</h2><table>\n<tr><th>table</th><th>state</th><th class=n>rows</th>"
+      "<th class=n>size</th></tr>\n";
+  for (const postgres::SnapshotTable& table : capture.snapshot) {
+    out += fmt::format("<tr><td>{}</td><td>{}</td><td class=n>{}</td><td class=n>{}</td></tr>\n",
+                       Escaped(ToString(table.name)), table.done ? "done" : "copying",
+                       Grouped(table.rows_copied), HumanBytes(table.bytes_copied));
   }
-  out += Row("newest commit", IsoTime(capture.last_commit_time));
   return out + "</table>\n";
 }
 
@@ -98,28 +124,31 @@ std::string LogTable(const PipelineStatus& status) {
   std::string out = "<h2>Log</h2><table>\n";
   out += Row("health", Badge(status.log_health));
   out += Row("durable", ToString(status.log.durable.position));
-  out += Row("size", fmt::format("{} of {}", Mebibytes(status.log.size_bytes),
-                                 Mebibytes(status.log.budget_bytes)));
-  out += Row("commit to log",
-             fmt::format("p50 {} ms, p99 {} ms", Millis(status.log_latency.p50_micros),
-                         Millis(status.log_latency.p99_micros)));
+  out += Row("size", fmt::format("{} of {} in {} segment{}", HumanBytes(status.log.size_bytes),
+                                 HumanBytes(status.log.budget_bytes), status.log.segments,
+                                 status.log.segments == 1 ? "" : "s"));
   return out + "</table>\n";
 }
 
 std::string SinkTable(const PipelineStatus& status) {
   std::string out =
-      "<h2>Sinks</h2><table>\n<tr><th>name</th><th>kind</th><th>health</th><th>state</th>"
-      "<th class=n>rows</th><th class=n>lag, ms</th><th class=n>commit to durable, p50 ms</th>"
-      "<th class=n>p99 ms</th></tr>\n";
+      "<h2>Sinks</h2><table>\n<tr><th>name</th><th>kind</th><th>mode</th><th>health</th>"
+      "<th>state</th><th class=n>rows</th><th class=n>lag</th><th class=n>p50</th>"
+      "<th class=n>p95</th><th class=n>p99</th></tr>\n";
   for (const SinkStatus& sink : status.sinks) {
     out += fmt::format(
-        "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td class=n>{}</td><td class=n>{}</td>"
-        "<td class=n>{}</td><td class=n>{}</td></tr>\n",
-        Escaped(sink.name), Escaped(sink.description.kind), Badge(sink.health),
-        pipeline::SinkStateName(sink.state), sink.rows_total, Millis(sink.lag_micros),
-        Millis(sink.latency.p50_micros), Millis(sink.latency.p99_micros));
+        "<tr><td title=\"{}\">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>"
+        "<td class=n>{}</td><td class=n>{}</td>{}</tr>\n",
+        Escaped(sink.description.target), Escaped(sink.name), Escaped(sink.description.kind),
+        sink.mode == sink::WriteMode::kUpsert ? "upsert" : "append", Badge(sink.health),
+        pipeline::SinkStateName(sink.state), Grouped(sink.rows_total),
+        sink.lag_micros == 0 ? "-" : HumanDuration(sink.lag_micros), Quantiles(sink.latency));
   }
-  return out + "</table>\n";
+  out += fmt::format(
+      "<tr><td>log</td><td colspan=6></td>{}</tr>\n</table>\n"
+      "<p class=note>p50, p95, p99: from the commit in the source to durable here.</p>\n",
+      Quantiles(status.log_latency));
+  return out;
 }
 
 }  // namespace
@@ -128,11 +157,15 @@ std::string StatusPage(const PipelineStatus& status) {
   std::string out(kHead);
   out += fmt::format("<h1>freshet {}</h1>\n<p>{}</p>\n", Escaped(status.version),
                      Badge(status.health));
-  out += SourceTable(status) + LogTable(status) + SinkTable(status);
   out +=
-      "<h2>More</h2><nav><a href=\"/status\">status</a><a href=\"/healthz\">health</a>"
-      "<a href=\"/metrics\">metrics</a><code>curl --data 'SHOW ALL TABLES' …/query</code></nav>\n";
-  out += fmt::format("<p>As of {}.</p></body></html>\n", IsoTime(status.now));
+      SinkTable(status) + SnapshotSection(status.capture) + SourceTable(status) + LogTable(status);
+  out +=
+      "<nav><a href=\"/status\">status</a><a href=\"/healthz\">health</a>"
+      "<a href=\"/metrics\">metrics</a><a href=\"/query?sql=SHOW%20ALL%20TABLES\">tables</a>"
+      "</nav>\n";
+  out += fmt::format(
+      "<p class=note>As of {}, running since {}; renewed every 5 s.</p></body></html>\n",
+      Time(status.now), Time(status.started));
   return out;
 }
 

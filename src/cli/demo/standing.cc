@@ -16,6 +16,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/figures.h"
 #include "cli/demo/cluster.h"
 #include "cli/demo/probe.h"
 #include "cli/demo/process.h"
