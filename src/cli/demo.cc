@@ -8,6 +8,7 @@
 #include <string>
 
 #include "cli/commands.h"
+#include "cli/demo/process.h"
 #include "cli/demo/standing.h"
 #include "cli/demo/view.h"
 #include "cli/signals.h"
@@ -43,6 +44,7 @@ void PrintOutcome(const demo::Outcome& outcome, const Context& context) {
                               {"recovery_seconds", outcome.recovery_seconds},
                               {"verify_seconds", outcome.verify_seconds},
                               {"total_seconds", outcome.total_seconds},
+                              {"left_behind", outcome.left_behind},
                               {"sinks", std::move(sinks)},
                               {"verify", ordered_json::parse(verify::ToJson(outcome.report))}};
     context.out << out.dump(2) << '\n';
@@ -52,15 +54,22 @@ void PrintOutcome(const demo::Outcome& outcome, const Context& context) {
   if (outcome.report.equal()) {
     context.out << context.style.Green(
                        "EQUAL: every target holds exactly what PostgreSQL holds, row by row.")
-                << fmt::format("\n{:.0f} s in all. Nothing is left behind.\n",
-                               outcome.total_seconds)
-                << "`freshet demo up` starts one that stays, to look around in.\n";
+                << '\n';
   } else {
     context.out << context.style.Red("DIFFERENT: see the keys above.") << '\n';
   }
+  const bool clean = outcome.left_behind.empty();
+  context.out << fmt::format("{:.0f} s in all. {}\n", outcome.total_seconds,
+                             clean ? "Nothing is left behind." : outcome.left_behind)
+              << fmt::format("`{} demo up` starts one that stays, to look around in.\n",
+                             demo::CommandName());
 }
 
 Result<ExitCode> RunOnce(const demo::Options& options, const Context& context) {
+  if (!options.s3_url.empty() && !options.s3_url.starts_with("s3://")) {
+    return Fail(ErrorKind::kConfig, "--s3 '{}' must be s3://bucket or s3://bucket/prefix",
+                options.s3_url);
+  }
   const std::stop_token stop = StopOnSignals();
   Result<demo::Outcome> outcome = [&] {
     demo::Screen screen = MakeScreen(context);
@@ -75,17 +84,18 @@ Result<ExitCode> RunOnce(const demo::Options& options, const Context& context) {
 ordered_json LookAround(const demo::Standing& standing) {
   const demo::Layout& layout = standing.layout;
   const std::string config = layout.config_path();
-  return {
-      {"status", fmt::format("freshet status -c {}", config)},
-      {"query", fmt::format("freshet query -c {} \"SELECT status, count(*), sum(total_amount) FROM "
-                            "public.orders GROUP BY 1\"",
-                            config)},
-      {"verify", fmt::format("freshet verify -c {}", config)},
-      {"metrics", fmt::format("curl http://127.0.0.1:{}/metrics", layout.http_port)},
-      {"files", fmt::format("find {} -name '*.parquet'", layout.lake_url)},
-      {"psql", standing.psql},
-      {"log", fmt::format("tail -f {}", layout.pipeline_output())},
-      {"down", "freshet demo down"}};
+  const std::string freshet = demo::CommandName();
+  return {{"status", fmt::format("{} status -c {}", freshet, config)},
+          {"query", fmt::format("{} query -c {} \"SELECT status, count(*), sum(total_amount) FROM "
+                                "public.orders GROUP BY 1\"",
+                                freshet, config)},
+          {"verify", fmt::format("{} verify -c {}", freshet, config)},
+          {"page", fmt::format("http://127.0.0.1:{}/", layout.http_port)},
+          {"metrics", fmt::format("curl http://127.0.0.1:{}/metrics", layout.http_port)},
+          {"files", fmt::format("find {} -name '*.parquet'", layout.lake_url)},
+          {"psql", standing.psql},
+          {"log", fmt::format("tail -f {}", layout.pipeline_output())},
+          {"down", freshet + " demo down"}};
 }
 
 Result<ExitCode> RunUp(const Context& context) {
@@ -136,14 +146,21 @@ Result<ExitCode> RunDown(const Context& context) {
 
 Action AddDemo(CLI::App& app) {
   auto options = std::make_shared<demo::Options>();
-  app.add_option("--seconds", options->seconds, "How long traffic runs")
+  app.add_option("--seconds", options->seconds, "How long traffic runs, 4 to 3600")
+      ->option_text("N [30]")
       ->check(CLI::Range(4, 3600));
-  app.add_option("--rate", options->rate, "Rows a second")->check(CLI::PositiveNumber);
-  app.add_option("--seed", options->seed, "The same seed makes the same traffic");
+  app.add_option("--rate", options->rate, "Rows a second")
+      ->option_text("N [300]")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--seed", options->seed, "The same seed makes the same traffic")
+      ->option_text("N [1]");
   app.add_option("--s3", options->s3_url,
-                 "Write the Parquet files to this s3://bucket/prefix; credentials as AWS's tools "
-                 "find them");
-  app.add_option("--s3-endpoint", options->s3_endpoint, "An S3 server other than AWS")
+                 "Write the Parquet files below this s3://bucket/prefix, into a folder of the "
+                 "demo's own that is removed at its end; credentials as AWS's tools find them")
+      ->option_text("URL");
+  app.add_option("--s3-endpoint", options->s3_endpoint,
+                 "An S3 server other than AWS, as http://host:port; else AWS_ENDPOINT_URL")
+      ->option_text("URL")
       ->envname("AWS_ENDPOINT_URL");
   const CLI::App* up =
       app.add_subcommand("up", "Start a demo that stays, and say how to look at it");

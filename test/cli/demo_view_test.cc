@@ -41,6 +41,32 @@ TEST(PictureTest, ShowsSourcePipelineAndEverySink) {
   EXPECT_EQ(picture.find('\033'), std::string::npos);
 }
 
+TEST(PictureTest, FitsInEightyColumns) {
+  View view = MakeView();
+  view.restarts = 1;
+  view.written_rows = 123'456'789;
+  view.written_per_second = 123'456;
+  view.sinks[0] = {.name = "warehouse",
+                   .kind = "discard",
+                   .rows = 123'456'789,
+                   .rows_per_second = 123'456,
+                   .p50_ms = 999,
+                   .p95_ms = 12'345,
+                   .p99_ms = 123'456};
+
+  for (const std::string& line : Picture(view, Style())) EXPECT_LE(DisplayWidth(line), 80U) << line;
+}
+
+TEST(PictureTest, AKillIsSurvivedOnceItIsCaughtUpAgain) {
+  View view = MakeView();
+  view.restarts = 1;
+  EXPECT_NE(Joined(Picture(view, Style())).find("kill -9, catching up"), std::string::npos);
+
+  view.recovered = true;
+
+  EXPECT_NE(Joined(Picture(view, Style())).find("kill -9 survived"), std::string::npos);
+}
+
 TEST(PictureTest, AKilledPipelineIsShownAsThat) {
   View view = MakeView();
   view.running = false;

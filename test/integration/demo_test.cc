@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "cli/demo/process.h"
+#include "support/s3_server.h"
 #include "support/temporary_folder.h"
 
 namespace freshet::cli::demo {
@@ -82,6 +83,25 @@ TEST_F(DemoTest, SurvivesItsKillAndProvesItsTargetsEqual) {
   EXPECT_GT(demo.out.value("recovery_seconds", 0.0), 0);
   ASSERT_EQ(demo.out["verify"]["sinks"].size(), 2U);
   EXPECT_EQ(demo.out["verify"]["sinks"][0]["tables"].size(), 6U);
+  EXPECT_TRUE(NothingIsLeft());
+}
+
+TEST_F(DemoTest, WithS3ItLeavesNothingInTheBucket) {
+  const auto store = test::S3Server::Start();
+  ASSERT_TRUE(store.has_value()) << store.error();
+  const auto access = (*store)->access();
+  ::setenv("AWS_ACCESS_KEY_ID", access.access_key.Reveal().c_str(), 1);
+  ::setenv("AWS_SECRET_ACCESS_KEY", access.secret_key.Reveal().c_str(), 1);
+  ::setenv("AWS_ENDPOINT_URL", access.endpoint.c_str(), 1);
+
+  const Answer demo = Freshet("demo --seconds 4 --rate 50 --s3 s3://lake/demos");
+
+  ::unsetenv("AWS_ENDPOINT_URL");
+  EXPECT_EQ(demo.exit_code, 0) << demo.out.dump(2);
+  EXPECT_EQ(demo.out.value("left_behind", "?"), "");
+  const auto keys = (*store)->Keys("");
+  ASSERT_TRUE(keys.has_value()) << keys.error();
+  EXPECT_TRUE(keys->empty()) << keys->front();
   EXPECT_TRUE(NothingIsLeft());
 }
 

@@ -15,14 +15,17 @@
 #include <thread>
 #include <utility>
 
+#include "base/figures.h"
 #include "base/mutex.h"
 #include "cli/demo/cluster.h"
 #include "cli/demo/layout.h"
 #include "cli/demo/probe.h"
 #include "cli/demo/process.h"
-#include "config/yaml_reader.h"
 #include "generate/generator.h"
+#include "pipeline/options.h"
 #include "postgres/connection.h"
+#include "sink/files/options.h"
+#include "sink/files/storage.h"
 
 namespace freshet::cli::demo {
 namespace {
@@ -166,6 +169,7 @@ class Demo {
   Status KillPipeline();
   Status Verify();
   void TearDown();
+  void RemoveFromS3();
 
   /// Looks at the pipeline and draws. False when there is no pipeline to see just now.
   bool Look(const generate::Progress& written, nanoseconds since);
@@ -235,7 +239,12 @@ Status Demo::StartPipeline() {
   const nanoseconds begun = clock_.Monotonic();
   layout_.folder = folder_->path();
   layout_.source_url = cluster_->ConfigUrl();
-  layout_.lake_url = options_.s3_url.empty() ? layout_.folder + "/lake" : options_.s3_url;
+  layout_.lake_url = layout_.folder + "/lake";
+  if (!options_.s3_url.empty()) {
+    std::string parent = options_.s3_url;
+    while (parent.ends_with('/')) parent.pop_back();
+    layout_.lake_url = parent + "/" + fs::path(layout_.folder).filename().string();
+  }
   layout_.s3_endpoint = options_.s3_endpoint;
   FRESHET_TRY(layout_.http_port, FreePort());
   std::ofstream config(layout_.config_path());
@@ -318,7 +327,9 @@ Status Demo::KillPipeline() {
 }
 
 bool Demo::HasRecovered() const {
-  return std::all_of(figures_.sinks.begin(), figures_.sinks.end(),
+  // A pipeline that has not opened its log yet shows no sinks at all.
+  return !figures_.sinks.empty() &&
+         std::all_of(figures_.sinks.begin(), figures_.sinks.end(),
                      [&](const SinkFigures& sink) { return sink.durable >= committed_at_kill_; });
 }
 
@@ -339,7 +350,7 @@ Status Demo::WatchTraffic() {
     if (view_.restarts == 0 && clock_.Monotonic() >= kill_at && !traffic.ended()) {
       FRESHET_RETURN_IF_ERROR(KillPipeline());
     } else if (view_.restarts > 0 && !recovered_ && seen && HasRecovered()) {
-      recovered_ = true;
+      view_.recovered = recovered_ = true;
       outcome_.recovery_seconds = Seconds(clock_.Monotonic() - killed_at_);
       screen_.Step(fmt::format("restarted and caught up again {:.1f} s after the kill",
                                outcome_.recovery_seconds));
@@ -371,9 +382,7 @@ Status Demo::WatchTraffic() {
 }
 
 Status Demo::Verify() {
-  pipeline::Options pipeline;
-  FRESHET_RETURN_IF_ERROR(config::ReadYamlFile(
-      layout_.config_path(), [&](config::Binder& binder) { pipeline::Bind(binder, pipeline); }));
+  FRESHET_TRY(const pipeline::Options pipeline, pipeline::ReadOptions(layout_.config_path()));
   const nanoseconds begun = clock_.Monotonic();
   FRESHET_TRY(outcome_.report,
               verify::Verify(pipeline, {}, clock_, stop_, [&](const verify::Progress& progress) {
@@ -395,7 +404,23 @@ void Demo::TearDown() {
   }
   if (cluster_) cluster_->Stop(kStopTimeout);
   cluster_.reset();
+  RemoveFromS3();
   folder_.reset();
+}
+
+void Demo::RemoveFromS3() {
+  if (options_.s3_url.empty() || layout_.lake_url.empty()) return;
+  sink::files::Options lake;
+  lake.url = std::exchange(layout_.lake_url, {});
+  lake.s3.endpoint = layout_.s3_endpoint;
+  const Status removed = [&]() -> Status {
+    FRESHET_TRY(const auto storage, OpenStorage(lake, sink::files::StorageUse::kWrite));
+    return storage->DeleteAll();
+  }();
+  if (removed.has_value()) return;
+  outcome_.left_behind =
+      fmt::format("{} could not be removed: {}", lake.url, removed.error().message);
+  screen_.Event(outcome_.left_behind);
 }
 
 Result<Outcome> Demo::Run() {

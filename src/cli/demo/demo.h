@@ -18,7 +18,7 @@ struct Options {
   double rate = 300;    ///< rows a second
   int64_t initial_rows = 5'000;
   uint64_t seed = 1;
-  std::string s3_url;       ///< s3://bucket/prefix; empty: a local folder
+  std::string s3_url;       ///< s3://bucket or s3://bucket/prefix; empty: a local folder
   std::string s3_endpoint;  ///< empty: AWS
 };
 
@@ -30,6 +30,7 @@ struct Outcome {
   double recovery_seconds = 0;  ///< kill -9 to every sink past what was committed at the kill
   double verify_seconds = 0;
   double total_seconds = 0;
+  std::string left_behind;  ///< why something is left in S3; empty: nothing is
   std::vector<SinkView> sinks;
   verify::Report report;
 };
@@ -39,7 +40,8 @@ struct Outcome {
 /// A private PostgreSQL, rows that were there before, a pipeline in a process of its own, traffic,
 /// a kill -9 of the pipeline in the middle, and a comparison of both targets with the source. All
 /// that is started dies with this program, even when it is killed; its folder is then removed by
-/// the next demo. Call from the main thread.
+/// the next demo. In S3 it writes below a prefix of its own, which it removes; killed, it leaves
+/// that. Call from the main thread.
 ///
 /// Errors: kCancelled when stopped; kNotFound without PostgreSQL's programs; those of the parts.
 Result<Outcome> RunDemo(const Options& options, Screen& screen, const Clock& clock,

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -115,6 +116,20 @@ std::vector<FoundProcess> FindProcesses(std::string_view prefix) {
 std::string OwnProgram() {
   std::error_code error;
   return fs::read_symlink("/proc/self/exe", error).string();
+}
+
+std::string CommandName() {
+  const std::string own = OwnProgram();
+  const std::string name = fs::path(own).filename();
+  const char* path = std::getenv("PATH");
+  std::istringstream folders(path == nullptr ? "" : path);
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    std::error_code error;
+    const fs::path candidate = fs::path(folder) / name;
+    if (!fs::exists(candidate, error)) continue;
+    return fs::equivalent(candidate, own, error) ? name : own;  // the shell takes the first
+  }
+  return own;
 }
 
 Result<int> FreePort() {

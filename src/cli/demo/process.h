@@ -71,6 +71,9 @@ std::vector<FoundProcess> FindProcesses(std::string_view prefix);
 /// The path of this program.
 std::string OwnProgram();
 
+/// What to type at a shell to call this program: its name where the PATH finds it, else its path.
+std::string CommandName();
+
 /// A TCP port that is free now on 127.0.0.1; another may take it before we do.
 Result<int> FreePort();
 

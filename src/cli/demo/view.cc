@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "base/figures.h"
+
 namespace freshet::cli::demo {
 namespace {
 
@@ -16,8 +18,11 @@ std::string Bar(double part, int width) {
 }
 
 std::string Milliseconds(double ms) {
+  if (ms <= 0) return "-";
   return ms < 1'000 ? fmt::format("{:.0f} ms", ms) : fmt::format("{:.1f} s", ms / 1'000);
 }
+
+std::string Rate(double per_second) { return fmt::format("{:.0f}/s", per_second); }
 
 }  // namespace
 
@@ -28,33 +33,42 @@ std::vector<std::string> Picture(const View& view, const Style& style) {
       "  {}  {:.0f} of {:.0f} s", Bar(view.elapsed_seconds / view.total_seconds, kBarCells),
       std::min(view.elapsed_seconds, view.total_seconds), view.total_seconds));
   lines.push_back("");
-  lines.push_back(fmt::format("  {} {:<14} {:>12} rows by the application {:>6.0f}/s",
+  lines.push_back(fmt::format("  {} {:<8} {:>10} rows by the application {:>8}",
                               style.Bold("PostgreSQL"), view.postgres_version,
-                              Grouped(view.written_rows), view.written_per_second));
+                              Grouped(view.written_rows), Rate(view.written_per_second)));
   lines.push_back("    │");
-  const std::string state = view.running ? style.Green(fmt::format("{:<16}", view.pipeline_state))
-                                         : style.Red(fmt::format("{:<16}", "killed"));
-  std::string freshet = fmt::format("  {}    {} behind by {}", style.Bold("freshet"), state,
-                                    view.running ? HumanBytes(view.lag_bytes) : std::string("?"));
-  if (view.restarts > 0) freshet += style.Yellow("   kill -9 survived");
+  const std::string state = view.running ? style.Green(fmt::format("{:<9}", view.pipeline_state))
+                                         : style.Red(fmt::format("{:<9}", "killed"));
+  std::string freshet =
+      fmt::format("  {}    {} {}", style.Bold("freshet"), state,
+                  view.running ? "behind by " + HumanBytes(view.lag_bytes) : std::string());
+  if (view.restarts > 0) {
+    freshet += "   " + (view.recovered ? style.Green("kill -9 survived")
+                                       : style.Yellow("kill -9, catching up"));
+  }
   lines.push_back(freshet);
+  // Narrower than 80 columns: what stands beyond the right edge is not seen.
+  lines.push_back("    │" + style.Dim(fmt::format("{:>32} {:>9} {:>8} {:>8} {:>8}", "rows", "",
+                                                  "p50", "p95", "p99")));
   for (size_t i = 0; i < view.sinks.size(); ++i) {
     const SinkView& sink = view.sinks[i];
-    lines.push_back(fmt::format(
-        "    {} {:<10} {:<8} {:>10} rows {:>8.0f}/s   visible after p50 {:>7} p95 {:>7} p99 {:>7}",
-        i + 1 == view.sinks.size() ? "└──" : "├──", sink.name, sink.kind, Grouped(sink.rows),
-        sink.rows_per_second, Milliseconds(sink.p50_ms), Milliseconds(sink.p95_ms),
-        Milliseconds(sink.p99_ms)));
+    lines.push_back(fmt::format("    {} {:<10} {:<7} {:>10} {:>9} {:>8} {:>8} {:>8}",
+                                i + 1 == view.sinks.size() ? "└──" : "├──", sink.name, sink.kind,
+                                Grouped(sink.rows), Rate(sink.rows_per_second),
+                                Milliseconds(sink.p50_ms), Milliseconds(sink.p95_ms),
+                                Milliseconds(sink.p99_ms)));
   }
+  lines.push_back(style.Dim("    p50, p95, p99: from the commit to visible in the target"));
   return lines;
 }
 
 std::string OneLine(const View& view) {
-  std::string line = fmt::format("{:>5.0f} s  written {} rows ({:.0f}/s)  pipeline {}",
-                                 view.elapsed_seconds, view.written_rows, view.written_per_second,
-                                 view.running ? view.pipeline_state : std::string("killed"));
+  std::string line =
+      fmt::format("{:>5.0f} s  written {} rows ({})  pipeline {}", view.elapsed_seconds,
+                  Grouped(view.written_rows), Rate(view.written_per_second),
+                  view.running ? view.pipeline_state : std::string("killed"));
   for (const SinkView& sink : view.sinks) {
-    line += fmt::format("  {} {} rows, lag {:.1f} s, p99 {}", sink.name, sink.rows,
+    line += fmt::format("  {} {} rows, lag {:.1f} s, p99 {}", sink.name, Grouped(sink.rows),
                         sink.lag_seconds, Milliseconds(sink.p99_ms));
   }
   return line;

@@ -33,7 +33,8 @@ struct View {
   bool running = true;         ///< the pipeline's process lives
   std::string pipeline_state;  ///< of capture, "streaming"
   int64_t lag_bytes = 0;       ///< WAL received by no sink yet, the worst one's
-  int restarts = 0;
+  int restarts = 0;            ///< kills of the pipeline so far
+  bool recovered = false;      ///< caught up since the last of them
   std::vector<SinkView> sinks;
 };
 
