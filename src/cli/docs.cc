@@ -74,9 +74,9 @@ std::string DescribeOptions(const CLI::App& app) {
 
 void DescribeCommand(const std::string& name, const CLI::App& app, std::string& out) {
   const auto inner = app.get_subcommands([](const CLI::App*) { return true; });
-  out += fmt::format("\n## freshet {}\n\n{}.\n\n", name, app.get_description());
+  out += fmt::format("\n## freshet {}\n\n{}.\n", name, app.get_description());
   const std::string rows = DescribeOptions(app);
-  if (!rows.empty()) out += "| option | |\n|---|---|\n" + rows;
+  if (!rows.empty()) out += "\n| option | |\n|---|---|\n" + rows;
   for (const CLI::App* command : inner) {
     DescribeCommand(fmt::format("{} {}", name, command->get_name()), *command, out);
   }

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/figures.h"
 #include "cli/commands.h"
 #include "cli/progress.h"
 #include "cli/signals.h"
@@ -28,6 +29,7 @@ struct Arguments {
   int64_t transaction_rows = 0;  ///< 0: what suits the schema
   bool burst = false;
   bool no_surprises = false;
+  bool async_commit = false;
   generate::Options options;
 };
 
@@ -39,9 +41,7 @@ Status ReadSource(Arguments& arguments) {
     arguments.options.url = Secret(arguments.url);
     return {};
   }
-  pipeline::Options pipeline;
-  FRESHET_RETURN_IF_ERROR(config::ReadYamlFile(
-      arguments.config, [&](config::Binder& binder) { pipeline::Bind(binder, pipeline); }));
+  FRESHET_TRY(const pipeline::Options pipeline, pipeline::ReadOptions(arguments.config));
   arguments.options.url = pipeline.source.url;
   return {};
 }
@@ -73,6 +73,7 @@ Status Complete(Arguments& arguments) {
     options.shape.rows = kBulkTransactionRows;
   }
   options.shape.surprises = !arguments.no_surprises;
+  options.synchronous_commit = !arguments.async_commit;
   return {};
 }
 
@@ -116,35 +117,45 @@ Result<ExitCode> Run(Arguments& arguments, const Context& context) {
 Action AddGenerate(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   generate::Options& options = arguments->options;
-  app.add_option("--url", arguments->url, "The database: postgres:// URL or libpq keywords");
-  app.add_option("-c,--config", arguments->config, "The database of this configuration's source");
+  app.add_option("--url", arguments->url, "The database: postgres:// URL or libpq keywords")
+      ->option_text("URL");
+  app.add_option("-c,--config", arguments->config, "The database of this configuration's source")
+      ->option_text("FILE");
   app.add_option("--schema", options.schema, "Tables to make and fill")
       ->transform(CLI::CheckedTransformer(std::map<std::string, generate::Schema>{
                                               {"shop", generate::Schema::kShop},
                                               {"shipping", generate::Schema::kShipping},
                                               {"bench", generate::Schema::kBench}})
                       .description(""))
-      ->option_text("shop|shipping|bench");
+      ->option_text("shop|shipping|bench [shop]");
   app.add_option("--mode", arguments->burst, "paced: keep --rate; burst: as fast as possible")
       ->transform(
           CLI::CheckedTransformer(std::map<std::string, bool>{{"paced", false}, {"burst", true}})
               .description(""))
-      ->option_text("paced|burst");
-  app.add_option("--rate", options.rate, "Rows a second [10]")->check(CLI::PositiveNumber);
-  app.add_option("--rows", options.rows, "Stop after so many rows")->check(CLI::PositiveNumber);
-  app.add_option("--duration", arguments->duration, "Stop after so long, as 30s or 5m");
+      ->option_text("paced|burst [paced]");
+  app.add_option("--rate", options.rate, "Rows a second")
+      ->option_text("N [10]")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--rows", options.rows, "Stop after so many rows")
+      ->option_text("N")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--duration", arguments->duration, "Stop after so long, as 30s or 5m")
+      ->option_text("DURATION");
   app.add_option("--mix", arguments->mix, "Inserts, updates and deletes, in parts")
       ->option_text("I:U:D [70:25:5]");
   app.add_option("--transaction-rows", arguments->transaction_rows,
-                 "Rows of a transaction, about; 3, or 1000 for bench")
+                 "Rows of a transaction, about; for bench 1000")
+      ->option_text("N [3]")
       ->check(CLI::PositiveNumber);
   app.add_option("--initial-rows", options.initial_rows, "Fill empty tables with so many first")
+      ->option_text("N [0]")
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--seed", options.seed, "The same seed makes the same statements");
+  app.add_option("--seed", options.seed, "The same seed makes the same statements")
+      ->option_text("N [1]");
   app.add_flag("--no-surprises", arguments->no_surprises,
                "Without rollbacks, key changes, big and odd values");
   app.add_flag("--truncate", options.shape.truncates, "Empty a table now and then");
-  app.add_flag("!--async-commit", options.synchronous_commit,
+  app.add_flag("--async-commit", arguments->async_commit,
                "Do not wait for the server's disk at each commit");
   return [arguments](const Context& context) { return Run(*arguments, context); };
 }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "base/figures.h"
 #include "cli/commands.h"
 #include "cli/progress.h"
 #include "cli/signals.h"
@@ -23,9 +24,7 @@ struct Arguments {
 };
 
 Result<ExitCode> Run(Arguments& arguments, const Context& context) {
-  pipeline::Options pipeline;
-  FRESHET_RETURN_IF_ERROR(config::ReadYamlFile(
-      arguments.config, [&](config::Binder& binder) { pipeline::Bind(binder, pipeline); }));
+  FRESHET_TRY(const pipeline::Options pipeline, pipeline::ReadOptions(arguments.config));
   FRESHET_TRY(arguments.options.limits.deadline, config::ParseDuration(arguments.deadline));
 
   Progress bar(context, SystemClock());
@@ -53,10 +52,12 @@ Result<ExitCode> Run(Arguments& arguments, const Context& context) {
 
 Action AddVerify(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
-  app.add_option("-c,--config", arguments->config, "The pipeline's configuration")->required();
+  AddConfigOption(app, arguments->config);
   app.add_option("--table", arguments->options.tables,
-                 "Only tables that match this glob over schema.table; may be repeated");
-  app.add_option("--sink", arguments->options.sinks, "Only this sink; may be repeated");
+                 "Only tables that match this glob over schema.table; may be repeated")
+      ->option_text("GLOB");
+  app.add_option("--sink", arguments->options.sinks, "Only this sink; may be repeated")
+      ->option_text("NAME");
   app.add_option("--deadline", arguments->deadline,
                  "How long keys that differ are read again, a table")
       ->option_text("DURATION [30s]");

@@ -52,7 +52,10 @@ void BindKind(Binder& binder, SinkSpec& spec) {
 
 void Bind(Binder& binder, SinkSpec& spec) {
   BindKind(binder, spec);
-  BindEnum(binder, {"mode", "upsert: the target equals the source's tables. append: a changelog."},
+  BindEnum(binder,
+           {"mode",
+            "upsert: the target equals the source's tables. append: a changelog. duckdb takes both "
+            "and is upsert by default, files take append."},
            kModeNames, spec.options.mode);
   BindEnum(
       binder,
@@ -68,7 +71,9 @@ void Bind(Binder& binder, SinkSpec& spec) {
        "type widens or gets a new column); fail stops the sink before the first row of the new "
        "version."},
       kSchemaChangeNames, spec.options.schema_changes);
-  binder.Section({"flush", "When buffered changes are made durable."},
+  binder.Section({"flush",
+                  "When buffered changes are made durable: at the first of these limits. A files "
+                  "sink takes its defaults from `rotate`."},
                  [&](Binder& section) { Bind(section, spec.flush); });
   if (spec.factory == nullptr) {
     std::string kinds;
