@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "support/pipeline_status.h"
+#include "support/temporary_folder.h"
 
 namespace freshet::http {
 namespace {
@@ -64,6 +65,26 @@ void CheckFormat(const std::string& text) {
 TEST(OpenMetricsTest, PageFollowsTheFormat) {
   CheckFormat(MetricsText(test::MakePipelineStatus()));
   CheckFormat(MetricsText(pipeline::PipelineStatus()));
+}
+
+/// Families that every pipeline has stand in docs/http.md, in the words of the page.
+TEST(OpenMetricsTest, EveryFamilyIsDocumented) {
+  pipeline::PipelineStatus status = test::MakePipelineStatus();
+  for (pipeline::SinkStatus& sink : status.sinks) sink.description.counters.clear();
+  const std::string page = test::ReadText("docs/http.md");
+  const std::map<std::string, std::string> suffixes = {{"counter", "_total"}, {"info", "_info"}};
+
+  std::string type;
+  for (const std::string& line : Lines(MetricsText(status))) {
+    std::istringstream words(line);
+    std::string hash, keyword, family;
+    words >> hash >> keyword >> family;
+    if (keyword == "TYPE") words >> type;
+    if (keyword != "HELP") continue;
+    const std::string help = line.substr(line.find(family) + family.size() + 1);
+    const std::string suffix = suffixes.contains(type) ? suffixes.at(type) : "";
+    EXPECT_THAT(page, HasSubstr("| `" + family + suffix + "` | " + type + " | " + help + " |"));
+  }
 }
 
 TEST(OpenMetricsTest, TwoSinksOfAKindShareAFamily) {
