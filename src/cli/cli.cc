@@ -63,7 +63,7 @@ void AddCommand(Program& program, const Command& command) {
       ->option_text(command.csv ? "text|json|csv" : "text|json");
   FallThrough(app);
   app.footer("Example:\n" + Indented(command.example));
-  if (command.hidden) app.group("");
+  app.group(command.hidden ? "" : "Commands");
   program.actions[&app] = action;
 }
 
@@ -71,7 +71,6 @@ std::unique_ptr<Program> MakeProgram() {
   auto program = std::make_unique<Program>();
   program->app.get_formatter()->column_width(28);
   program->app.get_formatter()->label("SUBCOMMAND", "COMMAND");
-  program->app.get_formatter()->label("Subcommands", "Commands");
   program->app.footer(std::string(kFooter));
   program->app.require_subcommand(1);
   for (const Command& command : Commands()) AddCommand(*program, command);
@@ -105,6 +104,9 @@ std::string RejectName(const std::vector<std::string>& arguments) {
 }  // namespace
 
 int RunCommandLine(const std::vector<std::string>& arguments, Context context) {
+  if (arguments == std::vector<std::string>{"--version"}) {
+    return RunCommandLine({"version"}, context);
+  }
   if (const std::string why = RejectName(arguments); !why.empty()) {
     return Fails(context, {ErrorKind::kConfig, why});
   }

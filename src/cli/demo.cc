@@ -163,8 +163,10 @@ Action AddDemo(CLI::App& app) {
       ->option_text("URL")
       ->envname("AWS_ENDPOINT_URL");
   const CLI::App* up =
-      app.add_subcommand("up", "Start a demo that stays, and say how to look at it");
-  const CLI::App* down = app.add_subcommand("down", "Stop that demo and remove it");
+      app.add_subcommand("up", "Start a demo that stays, and say how to look at it")
+          ->group("Commands");
+  const CLI::App* down =
+      app.add_subcommand("down", "Stop that demo and remove it")->group("Commands");
   app.require_subcommand(0, 1);
   return [options, up, down](const Context& context) {
     if (up->parsed()) return RunUp(context);

@@ -187,6 +187,7 @@ Action AddLog(CLI::App& app) {
       ->option_text("TABLE");
   dump->add_option("--limit", flags->limit, "Batches at most; 0: all")->option_text("COUNT [100]");
   dump->add_flag("--rows", flags->rows, "Show the rows' values, which are users' data");
+  for (CLI::App* command : {inspect, dump}) command->group("Commands");
   return [flags, inspect](const Context& context) {
     return inspect->parsed() ? Inspect(*flags, context) : Dump(*flags, context);
   };

@@ -109,6 +109,7 @@ TEST(CliTest, PipelineThatDoesNotAnswerIsUnavailable) {
 
 TEST(CliTest, VersionNamesTheLibraries) {
   const auto version = nlohmann::json::parse(RunFreshet({"version", "--output", "json"}).out);
+  EXPECT_EQ(RunFreshet({"--version"}).out, RunFreshet({"version"}).out);
 
   for (const char* name : {"freshet", "arrow", "duckdb", "libpq", "postgresql"}) {
     EXPECT_FALSE(version[name].get<std::string>().empty()) << name;
