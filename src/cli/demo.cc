@@ -156,7 +156,8 @@ Action AddDemo(CLI::App& app) {
       ->option_text("N [1]");
   app.add_option("--s3", options->s3_url,
                  "Write the Parquet files below this s3://bucket/prefix, into a folder of the "
-                 "demo's own that is removed at its end; credentials as AWS's tools find them")
+                 "demo's own that is removed at its end (an empty prefix may keep a marker of no "
+                 "bytes); credentials as AWS's tools find them")
       ->option_text("URL");
   app.add_option("--s3-endpoint", options->s3_endpoint,
                  "An S3 server other than AWS, as http://host:port; else AWS_ENDPOINT_URL")
