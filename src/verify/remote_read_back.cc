@@ -2,6 +2,8 @@
 
 #include <httplib.h>
 
+#include <algorithm>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "pipeline/remote_scan.h"
@@ -14,11 +16,19 @@ constexpr time_t kReadSeconds = 120;  ///< for the first rows of a big scan
 
 }  // namespace
 
-bool IsServing(std::string_view listen) {
+bool IsServing(std::string_view listen, std::string_view sink, std::string_view target) {
   if (listen.empty()) return false;
   httplib::Client client("http://" + std::string(listen));
   client.set_connection_timeout(kConnectSeconds);
-  return static_cast<bool>(client.Get("/status"));
+  const httplib::Result answer = client.Get("/status");
+  if (!answer) return false;
+  const auto status = nlohmann::json::parse(answer->body, nullptr, /*allow_exceptions=*/false);
+  if (!status.is_object() || !status.contains("sinks") || !status["sinks"].is_array()) return false;
+  const auto& sinks = status["sinks"];
+  return std::any_of(sinks.begin(), sinks.end(), [&](const nlohmann::json& one) {
+    return one.is_object() && one.value("name", nlohmann::json()) == sink &&
+           one.value("target", nlohmann::json()) == target;
+  });
 }
 
 RemoteReadBack::RemoteReadBack(std::string listen, std::string sink)

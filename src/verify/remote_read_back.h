@@ -8,8 +8,9 @@
 
 namespace freshet::verify {
 
-/// Whether a pipeline answers at `listen` ("127.0.0.1:8080"); false for an empty one.
-bool IsServing(std::string_view listen);
+/// Whether the pipeline that answers at `listen` ("127.0.0.1:8080") has a sink of this name and
+/// target: on the port of one that does not run may be another. False for an empty `listen`.
+bool IsServing(std::string_view listen, std::string_view sink, std::string_view target);
 
 /// Reads a target through the pipeline that holds it open (pipeline/remote_scan.h).
 ///

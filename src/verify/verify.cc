@@ -79,14 +79,14 @@ Result<std::vector<Target>> OpenTargets(const pipeline::Options& pipeline,
     if (!known)
       return Fail(ErrorKind::kConfig, "--sink {}: the configuration has no such sink", name);
   }
-  const bool runs = IsServing(pipeline.http.listen);
   std::vector<Target> targets;
   for (const pipeline::SinkSpec& spec : pipeline.sinks) {
     if (!names.empty() && std::find(names.begin(), names.end(), spec.options.name) == names.end()) {
       continue;
     }
     std::unique_ptr<sink::ReadBack> read_back;
-    if (runs && !spec.factory->WarehousePath().empty()) {
+    const std::string warehouse = spec.factory->WarehousePath();
+    if (!warehouse.empty() && IsServing(pipeline.http.listen, spec.options.name, warehouse)) {
       read_back = std::make_unique<RemoteReadBack>(pipeline.http.listen, spec.options.name);
     } else {
       FRESHET_TRY(read_back, spec.factory->MakeReadBack(spec.options));
