@@ -227,6 +227,24 @@ TEST_F(DuckDbSinkTest, UpdateOfOneTableMayBeCutWhileAnotherIsWhole) {
   EXPECT_THAT(ReadBackRows(*others, WriteMode::kUpsert), ElementsAre("1 | other | 1.00 | NULL"));
 }
 
+/// A column is dropped and another made under its name, all in one flush.
+TEST_F(DuckDbSinkTest, ValueOfADroppedColumnIsNotTakenForOneOfItsName) {
+  const auto version = [](std::vector<change::Column> columns) {
+    columns.insert(columns.begin(), test::MakeColumn("id", change::LogicalKind::kInt64, true));
+    return test::MakeSchema({"public", "t"}, std::move(columns));
+  };
+  const auto number = version({test::MakeColumn("x", change::LogicalKind::kInt32)});
+  const auto without = version({});
+  const auto text = version({test::MakeColumn("x", change::LogicalKind::kText)});
+
+  Apply(WriteMode::kUpsert, {BatchBuilder().Begin(100).Insert(number, {"1", "5"}).Build(),
+                             BatchBuilder().Begin(200).Insert(without, {"2"}).Build(),
+                             BatchBuilder().Begin(300).Update(text, {"1", Unchanged()}).Build()});
+
+  EXPECT_THAT(ReadBackRows(*text, WriteMode::kUpsert),
+              ElementsAre("1 | NULL | NULL", "2 | NULL | NULL"));
+}
+
 /// The source rounded what it had; the stream does not say so, and the target kept it.
 TEST_F(DuckDbSinkTest, ValueThatANarrowerTypeWouldRoundIsNotReadAsIfItWere) {
   const auto version = [](int precision, int scale) {

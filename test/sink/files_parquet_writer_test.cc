@@ -105,6 +105,11 @@ TEST_F(ParquetWriterTest, ColumnsHaveStatisticsAndTheChosenCompression) {
   EXPECT_EQ(ids->min(), 1);
   EXPECT_EQ(ids->max(), 3);
   EXPECT_EQ(group->ColumnChunk(1)->statistics()->null_count(), 1);
+  // Of what is there, not of every operation there could be.
+  const auto operations =
+      std::static_pointer_cast<parquet::ByteArrayStatistics>(group->ColumnChunk(3)->statistics());
+  EXPECT_EQ(parquet::ByteArrayToString(operations->min()), "insert");
+  EXPECT_EQ(parquet::ByteArrayToString(operations->max()), "insert");
 }
 
 TEST_F(ParquetWriterTest, RowGroupsEndAtTheirLimit) {

@@ -32,10 +32,16 @@ bool SameRun(const TableSchema& current, const TableSchema& next) {
     return names;
   };
   if (key_of(current) != key_of(next)) return false;
-  return std::all_of(next.columns().begin(), next.columns().end(), [&](const auto& column) {
-    const int index = current.IndexOf(column.name);
-    return index < 0 || current.columns()[static_cast<size_t>(index)].type == column.type;
-  });
+  // Columns may only be added, so that no name stands for two columns within a run: one that is new
+  // to `current` is then new to all versions before it.
+  const bool dropped =
+      std::any_of(current.columns().begin(), current.columns().end(),
+                  [&](const auto& column) { return next.IndexOf(column.name) < 0; });
+  return !dropped &&
+         std::all_of(next.columns().begin(), next.columns().end(), [&](const auto& column) {
+           const int index = current.IndexOf(column.name);
+           return index < 0 || current.columns()[static_cast<size_t>(index)].type == column.type;
+         });
 }
 
 }  // namespace
