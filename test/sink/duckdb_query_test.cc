@@ -1,5 +1,9 @@
 #include <gmock/gmock.h>
 
+#include <barrier>
+#include <thread>
+#include <vector>
+
 #include "sink/duckdb/database.h"
 #include "sink/duckdb/query.h"
 #include "support/temporary_folder.h"
@@ -34,6 +38,22 @@ class DuckDbQueryTest : public ::testing::Test {
   test::TemporaryFolder folder_;
   std::string path_;
 };
+
+/// The first opener of a file forbids what the others then must not set again.
+TEST_F(DuckDbQueryTest, AFileMayBeOpenedByManyAtOnce) {
+  constexpr int kOpeners = 4;
+  for (int round = 0; round < 30; ++round) {
+    std::barrier start(kOpeners);
+    std::vector<std::jthread> openers;
+    for (int i = 0; i < kOpeners; ++i) {
+      openers.emplace_back([&] {
+        start.arrive_and_wait();
+        const auto database = Database::Open(path_, Access::kReadWrite);
+        EXPECT_TRUE(database.has_value()) << database.error();
+      });
+    }
+  }
+}
 
 TEST_F(DuckDbQueryTest, RowsComeAsTextWithNamesAndTypes) {
   const auto result =

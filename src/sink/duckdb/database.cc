@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "base/check.h"
+#include "base/mutex.h"
 
 namespace freshet::sink::duckdb {
 namespace {
@@ -25,6 +26,13 @@ struct Config {
 
   duckdb_config handle = nullptr;
 };
+
+/// An instance that closes is gone from DuckDB's cache before it has let go of the file, and a
+/// second one of the same file is an error: openings and closings come one after another.
+Mutex& OpenAndCloseMutex() {
+  static Mutex mutex;
+  return mutex;
+}
 
 Result<duckdb_database> OpenInstance(const std::string& path, bool read_only) {
   Config config;
@@ -136,7 +144,10 @@ std::string QuoteText(std::string_view text) {
 Connection::Connection(_duckdb_connection* handle, std::string path)
     : handle_(handle), path_(std::move(path)) {}
 
-Connection::~Connection() { duckdb_disconnect(&handle_); }
+Connection::~Connection() {
+  const MutexLock lock(OpenAndCloseMutex());
+  duckdb_disconnect(&handle_);
+}
 
 Status Connection::Execute(const std::string& sql) {
   duckdb_result result;
@@ -182,28 +193,45 @@ void Connection::Interrupt() { duckdb_interrupt(handle_); }
 Database::Database(_duckdb_database* handle, std::string path)
     : handle_(handle), path_(std::move(path)) {}
 
-Database::~Database() { duckdb_close(&handle_); }
+Database::~Database() {
+  const MutexLock lock(OpenAndCloseMutex());
+  duckdb_close(&handle_);
+}
+
+namespace {
+
+/// No SQL may touch anything but the file and its spill folder, nor fetch an extension from the
+/// network, unless the user's own program asks. DuckDB does not let anyone take that back: of the
+/// openers who share an instance the first says it, the others find it said.
+Status Confine(Connection& connection, const std::string& path, Access access) {
+  static Mutex mutex;
+  const MutexLock lock(mutex);
+  FRESHET_RETURN_IF_ERROR(connection.Execute("SET GLOBAL autoinstall_known_extensions = false"));
+  FRESHET_TRY(const auto open_access,
+              connection.QueryText("SELECT current_setting('enable_external_access')::VARCHAR"));
+  if (open_access.at(0).at(0) != "true" || access == Access::kReadWithFiles) return {};
+  FRESHET_RETURN_IF_ERROR(
+      connection.Execute(fmt::format("SET GLOBAL temp_directory = {}", QuoteText(path + ".tmp"))));
+  return connection.Execute("SET GLOBAL enable_external_access = false");
+}
+
+}  // namespace
 
 Result<std::shared_ptr<Database>> Database::Open(const std::string& path, Access access) {
   if (access == Access::kReadWrite) FRESHET_RETURN_IF_ERROR(MakeFolderFor(path));
-  auto handle = OpenInstance(path, access != Access::kReadWrite);
-  if (!handle.has_value() && access != Access::kReadWrite &&
-      handle.error().message.find("different configuration") != std::string::npos) {
-    handle = OpenInstance(path, false);  // this process writes it: share that instance
+  std::shared_ptr<Database> database;
+  {
+    const MutexLock lock(OpenAndCloseMutex());
+    auto handle = OpenInstance(path, access != Access::kReadWrite);
+    if (!handle.has_value() && access != Access::kReadWrite &&
+        handle.error().message.find("different configuration") != std::string::npos) {
+      handle = OpenInstance(path, false);  // this process writes it: share that instance
+    }
+    if (!handle.has_value()) return Fail(std::move(handle).error());
+    database = std::shared_ptr<Database>(new Database(*handle, path));
   }
-  if (!handle.has_value()) return Fail(std::move(handle).error());
-  auto database = std::shared_ptr<Database>(new Database(*handle, path));
-  // No SQL may touch anything but the file and its spill folder, nor fetch an extension from the
-  // network, unless the user's own program asks. DuckDB does not let anyone take that back.
   FRESHET_TRY(const auto connection, database->Connect());
-  FRESHET_RETURN_IF_ERROR(connection->Execute("SET GLOBAL autoinstall_known_extensions = false"));
-  FRESHET_TRY(const auto open_access,
-              connection->QueryText("SELECT current_setting('enable_external_access')::VARCHAR"));
-  if (open_access.at(0).at(0) == "true" && access != Access::kReadWithFiles) {
-    FRESHET_RETURN_IF_ERROR(connection->Execute(
-        fmt::format("SET GLOBAL temp_directory = {}", QuoteText(path + ".tmp"))));
-    FRESHET_RETURN_IF_ERROR(connection->Execute("SET GLOBAL enable_external_access = false"));
-  }
+  FRESHET_RETURN_IF_ERROR(Confine(*connection, path, access));
   return database;
 }
 
