@@ -33,7 +33,7 @@ class ExamplesRunTest : public ::testing::Test {
     server_ = std::move(server).value();
     for (const char* name :
          {"PGPASSWORD", "FLOW_PASSWORD", "SHOPSTREAM_PASSWORD", "AIRBYTE_PASSWORD"}) {
-      ::setenv(name, "not asked for", 1);
+      ::setenv(name, "for-tests", 1);
     }
   }
 
@@ -147,24 +147,26 @@ TEST_F(ExamplesRunTest, StoryAWarehouseCollectionsAndOneThatComesLater) {
 
 TEST_F(ExamplesRunTest, StoryBShopStream) {
   MakeDatabase("shop", "freshet");
-  Sql("CREATE TABLE customers (id bigint PRIMARY KEY, email text, phone text);"
-      "CREATE TABLE addresses (id bigint PRIMARY KEY, customer_id bigint REFERENCES customers,"
+  Sql("CREATE TABLE public.customers (id bigint PRIMARY KEY, email text, phone text);"
+      "CREATE TABLE public.addresses (id bigint PRIMARY KEY, customer_id bigint REFERENCES "
+      "public.customers,"
       " line text);"
-      "CREATE TABLE products (id bigint PRIMARY KEY, category text, price numeric(10,2));"
-      "CREATE TABLE inventory_levels (product_id bigint PRIMARY KEY, quantity integer NOT NULL"
+      "CREATE TABLE public.products (id bigint PRIMARY KEY, category text, price numeric(10,2));"
+      "CREATE TABLE public.inventory_levels (product_id bigint PRIMARY KEY, quantity integer NOT "
+      "NULL"
       " DEFAULT 0);"
-      "CREATE TABLE orders (id bigint PRIMARY KEY, customer_id bigint, total numeric,"
+      "CREATE TABLE public.orders (id bigint PRIMARY KEY, customer_id bigint, total numeric,"
       " created_at timestamptz DEFAULT now());"
-      "CREATE TABLE line_items (order_id bigint, line integer, product_id bigint, price"
+      "CREATE TABLE public.line_items (order_id bigint, line integer, product_id bigint, price"
       " numeric(10,2), PRIMARY KEY (order_id, line));"
-      "CREATE TABLE orders_tmp (id bigint);"  // no key: excluded
-      "INSERT INTO customers SELECT i, i || '@example.com' FROM generate_series(1, 300) i;"
-      "INSERT INTO products SELECT i, 'c' || i % 7, i FROM generate_series(1, 50) i;"
-      "INSERT INTO orders SELECT i, i, i * 1.5 FROM generate_series(1, 300) i;",
+      "CREATE TABLE public.orders_tmp (id bigint);"  // no key: excluded
+      "INSERT INTO public.customers SELECT i, i || '@example.com' FROM generate_series(1, 300) i;"
+      "INSERT INTO public.products SELECT i, 'c' || i % 7, i FROM generate_series(1, 50) i;"
+      "INSERT INTO public.orders SELECT i, i, i * 1.5 FROM generate_series(1, 300) i;",
       "shop");
   for (const char* table :
        {"customers", "addresses", "products", "inventory_levels", "orders", "line_items"}) {
-    Sql(fmt::format("ALTER TABLE {} OWNER TO freshet", table), "shop");
+    Sql(fmt::format("ALTER TABLE public.{} OWNER TO freshet", table), "shop");
   }
   const auto options =
       Read("b_shopstream.yaml",
@@ -172,10 +174,12 @@ TEST_F(ExamplesRunTest, StoryBShopStream) {
   CatchUpAndCompare(options, 6);
 
   // What hurt them: a column that becomes nullable; and a NaN price, a customer who is forgotten.
-  Sql("ALTER TABLE inventory_levels ALTER quantity DROP NOT NULL, ADD note text;"
-      "INSERT INTO inventory_levels SELECT i, NULLIF(i, 3), 'n' FROM generate_series(1, 50) i;"
-      "UPDATE products SET price = 'NaN' WHERE id = 7;"
-      "DELETE FROM customers WHERE id = 42; UPDATE orders SET total = total + 1 WHERE id < 100;",
+  Sql("ALTER TABLE public.inventory_levels ALTER quantity DROP NOT NULL, ADD note text;"
+      "INSERT INTO public.inventory_levels SELECT i, NULLIF(i, 3), 'n' FROM generate_series(1, 50) "
+      "i;"
+      "UPDATE public.products SET price = 'NaN' WHERE id = 7;"
+      "DELETE FROM public.customers WHERE id = 42; UPDATE public.orders SET total = total + 1 "
+      "WHERE id < 100;",
       "shop");
 
   CatchUpAndCompare(options, 6);
@@ -223,7 +227,7 @@ TEST_F(ExamplesRunTest, StoryEJsonObjectsNamedAsTopics) {
   test::WriteText(folder_ / "s3_secret_key", store_->access().secret_key.Reveal() + "\n");
   MakeDatabase("app", "cdc");
   Generate("app", "cdc", generate::Schema::kShop);
-  Sql("CREATE TABLE flyway_schema_history (note text)", "app");  // no key: excluded
+  Sql("CREATE TABLE public.flyway_schema_history (note text)", "app");  // no key: excluded
   const auto options =
       Read("e_s3_json.yaml", {{"host=127.0.0.1", Here("host=127.0.0.1")},
                               {"# s3:", "s3:"},

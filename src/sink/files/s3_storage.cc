@@ -239,7 +239,9 @@ class S3Storage final : public Storage {
     const arrow::Status status =
         is_bucket ? store_->DeleteDirContents(root_) : store_->DeleteDir(root_);
     if (status.ok()) return {};
-    return Fail(FromArrow(status, fmt::format("delete all of {}", Target())));
+    Error error = FromArrow(status, fmt::format("delete all of {}", Target()));
+    if (error.kind == ErrorKind::kNotFound) return {};
+    return Fail(std::move(error));
   }
 
   std::string Target() const override { return "s3://" + root_; }
