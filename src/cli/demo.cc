@@ -91,7 +91,7 @@ ordered_json LookAround(const demo::Standing& standing) {
                                 freshet, config)},
           {"verify", fmt::format("{} verify -c {}", freshet, config)},
           {"page", fmt::format("http://127.0.0.1:{}/", layout.http_port)},
-          {"metrics", fmt::format("curl http://127.0.0.1:{}/metrics", layout.http_port)},
+          {"metrics", fmt::format("curl -s http://127.0.0.1:{}/metrics", layout.http_port)},
           {"files", fmt::format("find {} -name '*.parquet'", layout.lake_url)},
           {"psql", standing.psql},
           {"log", fmt::format("tail -f {}", layout.pipeline_output())},

@@ -59,8 +59,9 @@ void Progress::Update(const std::string& what, int64_t done, int64_t total,
   if (context_.output == Output::kJson) return;
   const MutexLock lock(mutex_);
   const auto now = clock_.Monotonic();
-  const auto interval = draws_ ? kRedrawInterval : kLineInterval;
-  if (last_.has_value() && what == last_what_ && now - *last_ < interval) return;
+  if (!last_.has_value() && !draws_) last_ = now;  // what is over soon needs no line in a file
+  const bool is_new = !last_.has_value() || (draws_ && what != last_what_);
+  if (!is_new && now - *last_ < (draws_ ? kRedrawInterval : kLineInterval)) return;
   last_ = now;
   last_what_ = what;
 

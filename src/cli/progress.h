@@ -13,7 +13,8 @@
 namespace freshet::cli {
 
 /// Shows how far long work is, on standard error: one line redrawn on a terminal, and a plain line
-/// now and then where it is a pipe or a file. Nothing under `--output json`.
+/// now and then where it is a pipe or a file, none for what is over before. Nothing under
+/// `--output json`.
 ///
 ///   snapshot  [############--------]  61 %  1.2 M of 2 M rows  210 k rows/s
 ///

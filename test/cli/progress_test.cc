@@ -26,13 +26,13 @@ TEST(ProgressTest, PipeGetsPlainLinesNowAndThen) {
   Progress progress(context, clock);
 
   progress.Update("drain", 0, 10, "0 rows");
-  progress.Update("drain", 3, 10, "3 rows");
+  progress.Update("copy", 3, 10, "3 rows");
   clock.Advance(Progress::kLineInterval);
   progress.Update("drain", 5, 10, "5 rows");
+  progress.Update("drain", 6, 10, "6 rows");
   progress.Finish("done");
 
   EXPECT_EQ(streams.err.str(),
-            "drain  [------------------------]   0 %  0 rows\n"
             "drain  [############------------]  50 %  5 rows\n"
             "done\n");
   EXPECT_EQ(streams.out.str(), "");
@@ -67,16 +67,16 @@ TEST(ProgressTest, LineOfLoggingStandsAboveTheProgress) {
   EXPECT_EQ(streams.err.str(), "\r\x1b[K\r\x1b[Kcopy  1 row");  // taken away, and drawn again
 }
 
-TEST(ProgressTest, NewWorkIsShownAtOnce) {
+TEST(ProgressTest, NewWorkIsShownAtOnceOnATerminal) {
   Streams streams;
-  const Context context = streams.MakeContext(/*terminal=*/false);
+  const Context context = streams.MakeContext(/*terminal=*/true);
   test::ManualClock clock;
   Progress progress(context, clock);
 
   progress.Update("snapshot", 1, 0, "");
   progress.Update("stream", 1, 0, "");
 
-  EXPECT_EQ(streams.err.str(), "snapshot\nstream\n");
+  EXPECT_EQ(streams.err.str(), "\r\x1b[Ksnapshot\r\x1b[Kstream");
 }
 
 TEST(ProgressTest, JsonOutputHasNone) {
@@ -93,13 +93,13 @@ TEST(ProgressTest, JsonOutputHasNone) {
 
 TEST(ProgressTest, MoreThanTheTotalIsFull) {
   Streams streams;
-  const Context context = streams.MakeContext(/*terminal=*/false);
+  const Context context = streams.MakeContext(/*terminal=*/true);
   test::ManualClock clock;
   Progress progress(context, clock);
 
   progress.Update("drain", 30, 10, "");
 
-  EXPECT_EQ(streams.err.str(), "drain  [########################] 100 %\n");
+  EXPECT_EQ(streams.err.str(), "\r\x1b[Kdrain  [########################] 100 %");
 }
 
 }  // namespace
