@@ -26,7 +26,7 @@ th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px so
          vertical-align: top }
 th { font-weight: 500; opacity: .7 } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
 .ok { color: #1a7f37 } .degraded { color: #9a6700 } .failing { color: #cf222e; font-weight: 600 }
-nav { margin-top: 1.6rem } nav a { margin-right: 1rem } .note { opacity: .7; font-size: .9em }
+th.k { width: 14rem } nav { margin-top: 1.6rem } nav a { margin-right: 1rem } .note { opacity: .7; font-size: .9em }
 @media (prefers-color-scheme: dark) {
   body { color: #e6e9ef; background: #14181f } a { color: #7ab7ff }
   .ok { color: #4cc26d } .degraded { color: #e0b341 } .failing { color: #ff7b72 }
@@ -64,7 +64,7 @@ std::string Badge(const HealthReport& report) {
 }
 
 std::string Row(std::string_view name, std::string_view html) {
-  return fmt::format("<tr><th>{}</th><td>{}</td></tr>\n", name, html);
+  return fmt::format("<tr><th class=k>{}</th><td>{}</td></tr>\n", name, html);
 }
 
 /// "2026-11-21 11:51:28 UTC".
@@ -146,7 +146,8 @@ std::string SinkTable(const PipelineStatus& status) {
   }
   out += fmt::format(
       "<tr><td>log</td><td colspan=6></td>{}</tr>\n</table>\n"
-      "<p class=note>p50, p95, p99: from the commit in the source to durable here.</p>\n",
+      "<p class=note>p50, p95, p99: from the commit in the source to durable in the target, or to "
+      "its place in the log.</p>\n",
       Quantiles(status.log_latency));
   return out;
 }
