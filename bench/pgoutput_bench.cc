@@ -161,7 +161,7 @@ void BM_AssembleSingleRows(benchmark::State& state) {
     Assembler assembler({}, schemas);
     for (const auto& message : messages) {
       CHECK(assembler.Add(message).has_value());
-      if (assembler.in_transaction()) continue;
+      if (static_cast<char>(message.front()) != 'C') continue;
       CHECK(assembler.Cut().has_value());
       benchmark::DoNotOptimize(assembler.Take());
     }
