@@ -151,8 +151,12 @@ TEST_F(PipelineTest, StopIsNotHeldUpByAFullLogWhenTheServerWasPromoted) {
   test::WriteText(server_->folder() + "/data/standby.signal", "");
   ASSERT_TRUE(server_->Resume().has_value());
   Run("SELECT pg_promote()");
+  // The last question before the record: what columns the tables have.
   ASSERT_TRUE(WaitUntil([&] {
-    return pipeline_->status().capture.state == postgres::CaptureState::kCheckingContinuity;
+    return server_->Ask(
+               "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'freshet'"
+               " AND state = 'idle' AND query LIKE '%indisreplident%attrelid%'"
+               " AND pid <> pg_backend_pid()") == "1";
   })) << result_.error();
 
   thread_.request_stop();
