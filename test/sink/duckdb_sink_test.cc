@@ -302,6 +302,29 @@ TEST_F(DuckDbSinkTest, SnapshotStandsBeforeATransactionAtTheSamePlace) {
               ElementsAre("1 | nut | 0.10 | NULL", "2 | bolt, new | 0.20 | NULL"));
 }
 
+/// Row 1 was deleted in the source while nobody looked.
+TEST_F(DuckDbSinkTest, SnapshotTakenAnewReplacesTheTable) {
+  const auto items = MakeItemsSchema();
+  const auto kind = change::TransactionKind::kSnapshot;
+  for (const WriteMode mode : {WriteMode::kUpsert, WriteMode::kAppend}) {
+    options_.path = folder_ / fmt::format("mode_{}.duckdb", static_cast<int>(mode));
+    Apply(mode, {BatchBuilder()
+                     .Begin(100, kind)
+                     .Snapshot(items, {"1", "nut", "0.10"})
+                     .Snapshot(items, {"2", "bolt", "0.20"})
+                     .Build()});
+
+    Apply(mode, {BatchBuilder()
+                     .Part(300, true, true, -1, kind)
+                     .Truncate({items})
+                     .Snapshot(items, {"2", "bolt", "0.30"})
+                     .Snapshot(items, {"3", "cog", "0.40"})
+                     .Build()});
+
+    EXPECT_THAT(ReadBackRows(*items, mode), ElementsAre("2 | bolt | 0.30", "3 | cog | 0.40"));
+  }
+}
+
 TEST_F(DuckDbSinkTest, ValuesNotSentAreTracedOverManyKeyChanges) {
   const auto items = MakeItemsSchema();
   constexpr int kMoves = 20;
