@@ -321,7 +321,8 @@ TEST_F(DuckDbSinkTest, SnapshotTakenAnewReplacesTheTable) {
                      .Snapshot(items, {"3", "cog", "0.40"})
                      .Build()});
 
-    EXPECT_THAT(ReadBackRows(*items, mode), ElementsAre("2 | bolt | 0.30", "3 | cog | 0.40"));
+    EXPECT_THAT(ReadBackRows(*items, mode),
+                ElementsAre("2 | bolt | 0.30 | NULL", "3 | cog | 0.40 | NULL"));
   }
 }
 
