@@ -86,7 +86,7 @@ class Pipeline::Session {
     if (!wanted_.has_value()) wanted_ = log_->stats().durable.position;
     bool all = true;
     for (const auto& runner : runners_) {
-      runner->Hurry();
+      runner->Hurry(*wanted_);
       all = all && runner->status().durable.position >= *wanted_;
     }
     return all;

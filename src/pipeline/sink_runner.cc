@@ -251,7 +251,9 @@ bool SinkRunner::MayFlush(const Pending& pending) const {
 
 bool SinkRunner::FlushIsDue(const Pending& pending, bool log_is_drained) const {
   if (!MayFlush(pending)) return false;
-  if (hurry_.stop_requested() && log_is_drained) return true;
+  if (hurry_.stop_requested() && (log_is_drained || pending.behind.position >= wanted_)) {
+    return true;
+  }
   if (pending.rows >= spec_.flush.rows || pending.bytes >= spec_.flush.bytes.bytes) return true;
   const nanoseconds waited = clock_.Monotonic() - pending.since;
   if (pending.rows == 0) return waited >= kIdleFlushInterval;

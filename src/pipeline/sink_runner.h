@@ -35,8 +35,13 @@ class SinkRunner {
   /// The place behind which the log must keep everything for this sink.
   log::LogOffset needed() const;
 
-  /// From now on flushes at the end of every transaction it can, whatever the policy says.
-  void Hurry() { hurry_.request_stop(); }
+  /// From now on flushes, whatever the policy says, where the log has no more for now and, so that
+  /// it need not run dry, behind `wanted`. One thread; the first call counts.
+  void Hurry(const change::Position& wanted) {
+    if (hurry_.stop_requested()) return;
+    wanted_ = wanted;
+    hurry_.request_stop();
+  }
 
   /// Ready after the first try to open the target, with its result.
   std::shared_future<Status> first_open() const { return first_open_; }
@@ -62,7 +67,8 @@ class SinkRunner {
   const Clock& clock_;
   const std::unique_ptr<sink::Sink> sink_;
 
-  std::stop_source hurry_;  ///< a stop_source for its callbacks: it also ends a wait for the log
+  std::stop_source hurry_;   ///< a stop_source for its callbacks: it also ends a wait for the log
+  change::Position wanted_;  ///< set before hurry_, then constant
   std::promise<Status> first_open_promise_;
   const std::shared_future<Status> first_open_ = first_open_promise_.get_future().share();
 

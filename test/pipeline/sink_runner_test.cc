@@ -206,7 +206,7 @@ TEST_F(SinkRunnerTest, PositionsWithoutChangesAreNotMeasured) {
   Append(BatchBuilder().Begin(100).Build());
 
   Start();
-  runner_->Hurry();
+  runner_->Hurry({change::Lsn{100}, 0});
   target_->WaitFor([](const FakeTarget& t) { return t.transactions.contains(100); });
   Stop();
 
@@ -240,9 +240,22 @@ TEST_F(SinkRunnerTest, HurryFlushesWithoutTheInterval) {
   Append(Insert(100));
   target_->WaitFor([](const FakeTarget& t) { return t.Count("write") == 1; });
 
-  runner_->Hurry();
+  runner_->Hurry({change::Lsn{100}, 0});
 
   target_->WaitFor([](const FakeTarget& t) { return t.transactions.contains(100); });
+}
+
+/// Under steady traffic there is always more to read.
+TEST_F(SinkRunnerTest, HurriedSinkDoesNotWaitForTheLogToRunDry) {
+  constexpr uint64_t kLast = 1'000'000;
+  for (uint64_t end = 100; end <= kLast; end += 100) Append(Insert(end));
+
+  Start(std::chrono::hours(1));
+  runner_->Hurry({change::Lsn{100}, 0});
+
+  target_->WaitFor([&](const FakeTarget& t) { return t.transactions.contains(kLast); });
+  Stop();
+  EXPECT_GT(target_->Count("flush"), 1);
 }
 
 TEST_F(SinkRunnerTest, RowsAndTablesAreCountedOnceDurable) {
