@@ -182,6 +182,23 @@ TEST_F(DuckDbSinkTest, TableOfAnotherSinkIsRefused) {
   EXPECT_THAT(prepared.error().message, HasSubstr("its former name"));
 }
 
+TEST_F(DuckDbSinkTest, OtherModeThanATableWasWrittenInIsRefused) {
+  for (const auto& [before, after] : {std::pair(WriteMode::kUpsert, WriteMode::kAppend),
+                                      std::pair(WriteMode::kAppend, WriteMode::kUpsert)}) {
+    options_.path = folder_ / (before == WriteMode::kUpsert ? "mirror.duckdb" : "log.duckdb");
+    const auto items = MakeItemsSchema();
+    Apply(before, {BatchBuilder().Begin(100).Insert(items, {"1", "nut", "1"}).Build()});
+    const auto sink = MakeSink(after);
+    ASSERT_TRUE(sink->Open({}).has_value());
+
+    const Status prepared = sink->Prepare(*items);
+
+    ASSERT_FALSE(prepared.has_value());
+    EXPECT_EQ(prepared.error().kind, ErrorKind::kConfig);
+    EXPECT_THAT(prepared.error().message, HasSubstr("set `mode` of sink 'warehouse' back"));
+  }
+}
+
 TEST_F(DuckDbSinkTest, TwoTablesThatWouldBeOneAreRefused) {
   const auto sink = MakeSink();
   ASSERT_TRUE(sink->Open({}).has_value());

@@ -110,7 +110,7 @@ Status DuckDbSink::BeginUnlessBegun() {
 
 /// Refuses a table that somebody else fills. Ours appear in the transaction that stores our first
 /// position: one that is there before is another sink's, of this file or of this sink under a
-/// former name, and its rows would be added a second time.
+/// former name, and its rows would be added a second time. Nor can a mirror go on as a changelog.
 Status DuckDbSink::CheckOwned(const change::TableName& source, const TargetTable& table) const {
   for (const auto& [name, other] : targets_) {
     if (name == source || !(other.table.name == table.name)) continue;
@@ -119,7 +119,16 @@ Status DuckDbSink::CheckOwned(const change::TableName& source, const TargetTable
                 "exclude one, or rename it in the source",
                 change::ToString(name), change::ToString(source), table.name.Sql());
   }
-  if (!table.exists || has_position_) return {};
+  if (!table.exists) return {};
+  const bool changelog = table.IndexOf(kOperationColumn) >= 0;
+  if (has_position_ && changelog != (sink_options_.mode == WriteMode::kAppend)) {
+    return Fail(
+        ErrorKind::kConfig,
+        "DuckDB file {}: {} was written in mode {}: set `mode` of sink '{}' back, or give it "
+        "a file of its own",
+        options_.path, table.name.Sql(), changelog ? "append" : "upsert", sink_options_.name);
+  }
+  if (has_position_) return {};
   return Fail(ErrorKind::kConfig,
               "DuckDB file {} already has a table {}, and sink '{}' never wrote there: give the "
               "sink a file of its own, or its former name, or drop the table",
