@@ -207,7 +207,7 @@ Status SinkRunner::WriteEntry(const log::LogEntry& entry, Pending& pending) {
   pending.behind = {.source = source_key_,
                     .log_id = log_.id().value,
                     .log_offset = entry.end.offset.value,
-                    .position = entry.end.position};
+                    .position = std::max(applied_, entry.end.position)};
   for (const auto& part : SplitByTableVersion(batch)) {
     FRESHET_RETURN_IF_ERROR(PrepareNew(*part));
     FRESHET_RETURN_IF_ERROR(sink_->Write(part, pending.behind));

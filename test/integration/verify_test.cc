@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <string>
 #include <thread>
 
@@ -102,6 +103,21 @@ class VerifyTest : public ::testing::Test {
   pipeline::Options pipeline_;
   Options options_;
 };
+
+/// What the message about a lost slot tells to do, with the targets left as they are.
+TEST_F(VerifyTest, TablesTakenAnewWithANewLogReplaceWhatTheTargetsHeld) {
+  Sql("CREATE TABLE public.t (id integer PRIMARY KEY, v text); "
+      "INSERT INTO public.t SELECT i, 'old' FROM generate_series(1, 10) i");
+  CatchUp();
+  Sql("DELETE FROM public.t WHERE id = 3; UPDATE public.t SET v = 'new' WHERE id = 4");
+  Sql("SELECT pg_drop_replication_slot('freshet')");
+  std::filesystem::remove_all(folder_ / "log");
+
+  CatchUp();
+
+  const Report report = Compare();
+  EXPECT_TRUE(report.equal()) << ToText(report);
+}
 
 TEST_F(VerifyTest, EveryTypeArrivesAsTheServerWritesIt) {
   Sql(kTypes);
