@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Makes a folder that runs on any Debian 12 (x86_64) without compiler or Python, wherever it is moved:
 # PREFIX/bin/freshet, PREFIX/lib with every library beyond the C and C++ run time, their licences.
+# It needs /proc there, as any system has; Debian's package ca-certificates for S3 over https; and
+# `freshet demo` needs a PostgreSQL.
 #
 #   scripts/install.sh PREFIX
 set -euo pipefail
