@@ -28,7 +28,7 @@ std::span<const ExitCodeDoc> ExitCodes() {
        "Repair as the message says; nothing is bridged in silence."},
       {ExitCode::kNoSpace, "A disk is full.", "Make room; nothing acknowledged is lost."},
       {ExitCode::kIo, "Reading or writing a file failed.", "Check the disk and its rights."},
-      {ExitCode::kCancelled, "Stopped at once, by a second signal.",
+      {ExitCode::kCancelled, "Stopped by a signal before it was done; `run`: by a second one.",
        "Start again; nothing acknowledged is lost."},
   };
   return kDocs;
