@@ -97,8 +97,9 @@ class Validity {
     return {};
   }
 
-  void Truncate(int64_t length) {
-    for (int64_t row = length; row < bytes_ * 8 && nulls_ > 0; ++row) {
+  /// Takes off the rows from `length` to `old_length`.
+  void Truncate(int64_t length, int64_t old_length) {
+    for (int64_t row = length; row < std::min(old_length, bytes_ * 8) && nulls_ > 0; ++row) {
       const auto bit = static_cast<uint8_t>(1U << (row % 8));
       uint8_t& byte = bits_.as<uint8_t>()[row / 8];
       if ((byte & bit) == 0) --nulls_;
@@ -166,7 +167,7 @@ class ColumnBase : public ColumnBuilder {
 
   void TruncateBase(int64_t length) {
     CHECK(length <= length_);
-    validity_.Truncate(length);
+    validity_.Truncate(length, length_);
     while (!unchanged_.empty() && unchanged_.back() >= length) unchanged_.pop_back();
     length_ = length;
   }

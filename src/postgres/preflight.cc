@@ -97,8 +97,10 @@ Result<std::vector<Check>> CheckServer(Connection& connection, const Options& op
                            fmt::format("PostgreSQL {} is newer than any that freshet was tried on",
                                        rows.at(0, 0)),
                            "look for a newer freshet"));
+  // Not found, since after a failover the address may lead to a standby for a while: once the
+  // pipeline has run it waits for the primary to come.
   out.push_back(rows.boolean(0, 1)
-                    ? Failed("primary", ErrorKind::kUnsupported,
+                    ? Failed("primary", ErrorKind::kNotFound,
                              "the server is a standby, where no publication or slot can be made",
                              "connect to the primary (target_session_attrs=read-write in the url)")
                     : Ok("primary", "the server takes writes"));

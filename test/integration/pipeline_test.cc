@@ -139,6 +139,24 @@ TEST_F(PipelineTest, SnapshotThatBrokeOffIsTakenAgain) {
   EXPECT_TRUE(WaitUntil([&] { return Has(2); })) << result_.error();
 }
 
+/// As an address does that moves after a failover.
+TEST_F(PipelineTest, StandbyIsWaitedForUntilItIsPromoted) {
+  Start();
+  ASSERT_TRUE(WaitUntil([&] { return Streaming(); })) << result_.error();
+  ASSERT_TRUE(server_->Stop().has_value());
+  test::WriteText(server_->folder() + "/data/standby.signal", "");
+  ASSERT_TRUE(server_->Resume().has_value());
+  ASSERT_TRUE(WaitUntil([&] {
+    const auto error = pipeline_->status().source_last_error;
+    return error.has_value() && error->message.find("is a standby") != std::string::npos;
+  })) << result_.error();
+
+  Run("SELECT pg_promote()");
+  Run("INSERT INTO public.t VALUES (1, 'x')");
+
+  EXPECT_TRUE(WaitUntil([&] { return Has(2); })) << result_.error();
+}
+
 /// The new timeline is to be recorded in a log that takes nothing: that must not hold up a stop.
 TEST_F(PipelineTest, StopIsNotHeldUpByAFullLogWhenTheServerWasPromoted) {
   options_.log.budget.bytes = 64 << 10;
