@@ -51,8 +51,12 @@ Status InspectRecords(SegmentReader& segment, bool last, const InspectOptions& o
                                 }
                               }
                               Count(head, report);
-                            } else if (header.kind == RecordKind::kSource && payload != nullptr) {
-                              FRESHET_TRY(source, DecodeSource(AsSpan(*payload)));
+                            } else if (header.kind == RecordKind::kSource) {
+                              FRESHET_TRY(const auto bytes, segment.PayloadAt(at, header));
+                              if (bytes == nullptr) {
+                                return Fail(segment.Damage(at, "its source record is damaged"));
+                              }
+                              FRESHET_TRY(source, DecodeSource(AsSpan(*bytes)));
                             }
                             report.whole_bytes = at + RecordBytes(header);
                             return {};
