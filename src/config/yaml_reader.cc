@@ -203,11 +203,11 @@ class Reader final : public Binder {
   }
 
   void Value(const Key& key, std::string& value) override {
-    if (auto text = Scalar(key, "text")) value = std::move(*text);
+    if (auto text = Text(key)) value = std::move(*text);
   }
 
   void Value(const Key& key, Secret& value) override {
-    if (auto text = Scalar(key, "text")) value = Secret(std::move(*text));
+    if (auto text = Text(key)) value = Secret(std::move(*text));
   }
 
   void Value(const Key& key, Duration& value) override {
@@ -249,6 +249,9 @@ class Reader final : public Binder {
     } else {
       errors_.Add(node->Mark(), fmt::format("'{}' must be a list, as [a, b]", Full(key.name)));
       return;
+    }
+    if (key.required && node->IsSequence() && node->size() == 0) {
+      errors_.Add(node->Mark(), fmt::format("'{}' is empty: {}", Full(key.name), key.doc));
     }
     value = std::move(items);
   }
@@ -349,6 +352,15 @@ class Reader final : public Binder {
       return std::nullopt;
     }
     return ExpandedScalar(*node, key);
+  }
+
+  /// Text. That of a required key must not be empty: what takes it would fill in a default (libpq
+  /// does for a url) that nobody chose.
+  std::optional<std::string> Text(const Key& key) {
+    auto text = Scalar(key, "text");
+    if (!key.required || !text.has_value() || !text->empty()) return text;
+    errors_.Add(Find(key)->Mark(), fmt::format("'{}' is empty: {}", Full(key.name), key.doc));
+    return std::nullopt;
   }
 
   std::optional<std::string> ExpandedScalar(const YAML::Node& node, const Key& key) {

@@ -71,18 +71,18 @@ void AppendSetting(std::string& options, std::string_view name, std::string_view
   }
 }
 
+/// What libpq reads in a url; null when it cannot be read.
+std::unique_ptr<PQconninfoOption, FreeInfo> ParseUrl(const Secret& url) {
+  char* text = nullptr;
+  std::unique_ptr<PQconninfoOption, FreeInfo> info(PQconninfoParse(url.Reveal().c_str(), &text));
+  PQfreemem(text);  // may repeat a piece of the url, hence of the password
+  return info;
+}
+
 /// The user's keywords with ours added.
 Result<Keywords> MakeKeywords(const Secret& url, const SessionOptions& session) {
-  char* text = nullptr;
-  const std::unique_ptr<PQconninfoOption, FreeInfo> info(
-      PQconninfoParse(url.Reveal().c_str(), &text));
-  PQfreemem(text);  // may repeat a piece of the url, hence of the password
-  if (info == nullptr) {
-    return Fail(ErrorKind::kConfig,
-                "the connection url cannot be read; write postgres://user@host:5432/database or "
-                "keywords like \"host=... dbname=...\", with special characters of a password "
-                "percent-encoded in a url and quoted in keywords");
-  }
+  const auto info = ParseUrl(url);
+  if (info == nullptr) return Fail(ErrorKind::kConfig, "the connection url {}", RejectUrl(url));
   Keywords out;
   for (const PQconninfoOption* option = info.get(); option->keyword != nullptr; ++option) {
     if (option->val != nullptr) out.emplace_back(option->keyword, option->val);
@@ -132,6 +132,13 @@ void CollectNotice(void* target, const PGresult* result) {
 }
 
 }  // namespace
+
+std::string RejectUrl(const Secret& url) {
+  if (ParseUrl(url) != nullptr) return {};
+  return "cannot be read; write postgres://user@host:5432/database or keywords like \"host=... "
+         "dbname=...\", with special characters of a password percent-encoded in a url and quoted "
+         "in keywords";
+}
 
 Rows::Rows(pg_result* result) : result_(result) {}
 void Rows::Free::operator()(pg_result* result) const { PQclear(result); }

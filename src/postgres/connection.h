@@ -73,6 +73,10 @@ struct SessionOptions {
   std::vector<std::pair<std::string, std::string>> settings;
 };
 
+/// Why `url` is neither a postgres:// URL nor libpq keywords, and how to write one; empty when it
+/// is. Repeats nothing of it, since a part may be a password.
+std::string RejectUrl(const Secret& url);
+
 /// One session with a PostgreSQL server.
 ///
 /// Every setting that leaks into output is pinned, so that values have the same text whatever role,

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <string_view>
 
+#include "postgres/connection.h"
 #include "postgres/table_filter.h"
 
 namespace freshet::postgres {
@@ -34,6 +35,9 @@ void Bind(config::Binder& binder, Options& options) {
   binder.Value({"batch_bytes", "Bytes of a batch, at most; a larger transaction is split."},
                options.batch_bytes);
 
+  if (const std::string why = RejectUrl(options.url); !options.url.empty() && !why.empty()) {
+    binder.Reject("url", why);
+  }
   // What the server allows in a slot's name; so it needs no thought in SQL either.
   const bool slot_ok =
       !options.slot.empty() && options.slot.size() <= 63 &&

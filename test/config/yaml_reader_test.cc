@@ -144,6 +144,13 @@ TEST(YamlReaderTest, KeyWithoutValueIsAnError) {
   EXPECT_EQ(ErrorsOf("name:"), "test.yaml:1:1: 'name' has no value");
 }
 
+TEST(YamlReaderTest, RequiredKeyMustNotBeEmpty) {
+  EXPECT_EQ(ErrorsOf("name: \"\""), "test.yaml:1:7: 'name' is empty: what it is called");
+  ::setenv("FRESHET_TEST_EMPTY", "", 1);
+  EXPECT_THAT(ErrorsOf("name: ${env:FRESHET_TEST_EMPTY}"), HasSubstr("'name' is empty"));
+  EXPECT_TRUE(Read("name: x\npassword: \"\"").has_value());
+}
+
 TEST(YamlReaderTest, TextThatIsNoYamlNamesThePlace) {
   EXPECT_THAT(ErrorsOf("name: x\n  bad: : y"), HasSubstr("test.yaml:2:"));
   EXPECT_THAT(ErrorsOf(""), HasSubstr("not a mapping"));

@@ -37,6 +37,7 @@ TEST(OptionsTest, TheDefaultsMakeSense) { EXPECT_TRUE(RejectedOf({}).empty()); }
 
 TEST(OptionsTest, AllThatMakesNoSenseIsToldAtOnce) {
   Options options;
+  options.url = Secret("postgres://me:hunter2@[::1/shop");
   options.slot = "My-Slot";
   options.publication = "";
   options.tables = {"orders"};
@@ -48,8 +49,10 @@ TEST(OptionsTest, AllThatMakesNoSenseIsToldAtOnce) {
 
   const auto rejected = RejectedOf(options);
 
-  EXPECT_EQ(rejected.size(), 8u);
+  EXPECT_EQ(rejected.size(), 9u);
   EXPECT_THAT(rejected.at("tables"), testing::HasSubstr("schema.table"));
+  EXPECT_THAT(rejected.at("url"), testing::HasSubstr("write postgres://"));
+  EXPECT_THAT(rejected.at("url"), testing::Not(testing::HasSubstr("hunter2")));
 }
 
 }  // namespace

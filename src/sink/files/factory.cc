@@ -1,4 +1,7 @@
+#include <fmt/format.h>
+
 #include "sink/files/files_sink.h"
+#include "sink/files/layout.h"
 #include "sink/files/read_back.h"
 #include "sink/files/storage.h"
 
@@ -16,7 +19,7 @@ class FilesFactory final : public Factory {
     if (options.mode != WriteMode::kAppend) {
       return "a files sink cannot change rows in place; use mode append";
     }
-    return RejectUrl(options_.url);
+    return options_.url.empty() ? "" : RejectUrl(options_.url);  // an empty one is reported already
   }
 
   FlushPolicy DefaultFlush() const override {
@@ -33,15 +36,21 @@ class FilesFactory final : public Factory {
     return std::make_unique<FilesReadBack>(options_);
   }
 
+  /// Takes the folder, writes and deletes: what the sink needs, and no more than a list may do.
   Status CheckTarget() const override {
     FRESHET_TRY(const auto storage, OpenStorage(options_, StorageUse::kWrite));
     FRESHET_TRY([[maybe_unused]] const auto names, storage->List(""));
-    return {};
+    FRESHET_RETURN_IF_ERROR(storage->Lock());
+    const std::string probe = fmt::format("{}/check", kOwnFolder);
+    FRESHET_RETURN_IF_ERROR(storage->Replace(probe, std::string(kProbeBytes, '0')));
+    return storage->Delete(probe);
   }
 
  private:
   /// Bytes of changes in memory that make about one byte of a compressed file.
   static constexpr int64_t kFlushBytesPerFileByte = 4;
+
+  static constexpr size_t kProbeBytes = 64 << 10;
 
   Options options_;
 };
