@@ -257,6 +257,20 @@ class LocalFiles final : public FileSystem {
 
 }  // namespace
 
+Status TryWriting(FileSystem& fs, const std::string& folder) {
+  constexpr size_t kBytes = 64 << 10;  // more than what a full disk may still have in a corner
+  const std::string path = folder + "/.freshet-check";
+  const auto fill = [&]() -> Status {
+    FRESHET_TRY(const auto file, fs.OpenForWriting(path));
+    const std::vector<std::byte> bytes(kBytes);
+    const std::span<const std::byte> pieces[] = {bytes};
+    return file->WriteAt(0, pieces);
+  };
+  const Status filled = fill();
+  const Status removed = fs.Remove(path);
+  return filled.has_value() ? removed : filled;
+}
+
 FileSystem& LocalFileSystem() {
   static LocalFiles files;
   return files;

@@ -87,6 +87,10 @@ class FileSystem {
   virtual Result<int64_t> FreeBytes(const std::string& path) = 0;
 };
 
+/// Proves that files can be made, filled and removed in `folder`; leaves nothing behind.
+/// Errors: kNotFound, kDenied, kNoSpace, kIo.
+Status TryWriting(FileSystem& fs, const std::string& folder);
+
 /// The machine's own file system. One instance serves the whole process; it has no state.
 FileSystem& LocalFileSystem();
 

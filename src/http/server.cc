@@ -265,8 +265,12 @@ Result<std::unique_ptr<Server>> Server::Start(std::string_view listen, Handlers 
     const ErrorKind kind = code == EADDRINUSE ? ErrorKind::kBusy
                            : code == EACCES   ? ErrorKind::kDenied
                                               : ErrorKind::kConfig;
-    return Fail(kind, "cannot listen on {}: {}; set http.listen to another address", listen,
-                code == 0 ? "no such address" : std::strerror(code));
+    const std::string_view other_holder =
+        kind == ErrorKind::kBusy
+            ? "stop what listens there (is this pipeline running already?), or "
+            : "";
+    return Fail(kind, "cannot listen on {}: {}; {}set http.listen to another address", listen,
+                code == 0 ? "no such address" : std::strerror(code), other_holder);
   }
   impl->thread = std::jthread([server = &impl->server] { server->listen_after_bind(); });
   while (!impl->server.is_running()) std::this_thread::yield();  // stop() needs it running

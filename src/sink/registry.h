@@ -41,8 +41,8 @@ class Factory {
   /// Makes a reader of the target; null when the kind keeps nothing that could be read.
   virtual Result<std::unique_ptr<ReadBack>> MakeReadBack(const SinkOptions& options) const = 0;
 
-  /// Tries whether the target can be reached, for `freshet check`. Leaves nothing behind but an
-  /// empty folder, and disturbs no sink that runs. Errors: those of Sink::Open().
+  /// Tries whether the target can be reached and written, for `freshet check`. Leaves nothing
+  /// behind but its folders, and disturbs no sink that runs. Errors: those of Sink::Open().
   virtual Status CheckTarget() const { return {}; }
 
   /// The DuckDB file of this sink, for `freshet query`; empty for other kinds.

@@ -162,5 +162,12 @@ TEST_F(LocalFileSystemTest, FullDeviceIsNoSpace) {
 
 TEST_F(LocalFileSystemTest, FreeBytesAreKnown) { EXPECT_GT(*fs_.FreeBytes(folder_), 0); }
 
+TEST_F(LocalFileSystemTest, TryWritingLeavesNothingBehind) {
+  EXPECT_TRUE(TryWriting(fs_, folder_).has_value());
+
+  EXPECT_TRUE(fs_.List(folder_)->empty());
+  EXPECT_EQ(TryWriting(fs_, Path("missing")).error().kind, ErrorKind::kNotFound);
+}
+
 }  // namespace
 }  // namespace freshet

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "base/check.h"
+#include "base/file_system.h"
 #include "base/mutex.h"
 
 namespace freshet::sink::duckdb {
@@ -46,21 +47,6 @@ Result<duckdb_database> OpenInstance(const std::string& path, bool read_only) {
   Error error = ErrorFrom(0, message == nullptr ? "unknown error" : message, path);
   duckdb_free(message);
   return Fail(std::move(error));
-}
-
-Status MakeFolderFor(const std::string& path) {
-  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  if (folder.empty()) return {};
-  std::error_code code;
-  std::filesystem::create_directories(folder, code);
-  if (code == std::errc::permission_denied) {
-    return Fail(ErrorKind::kDenied, "cannot make the folder {}: {}; give freshet write access",
-                folder.string(), code.message());
-  }
-  if (code) {
-    return Fail(ErrorKind::kIo, "cannot make the folder {}: {}", folder.string(), code.message());
-  }
-  return {};
 }
 
 }  // namespace
@@ -121,6 +107,11 @@ Error ErrorFrom(int type, std::string_view message, const std::string& path) {
     }
   }();
   return {kind, fmt::format("DuckDB file {}: {}", path, message)};
+}
+
+std::string FolderOf(const std::string& path) {
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  return folder.empty() ? "." : folder.string();
 }
 
 std::string QuoteName(std::string_view name) {
@@ -218,7 +209,9 @@ Status Confine(Connection& connection, const std::string& path, Access access) {
 }  // namespace
 
 Result<std::shared_ptr<Database>> Database::Open(const std::string& path, Access access) {
-  if (access == Access::kReadWrite) FRESHET_RETURN_IF_ERROR(MakeFolderFor(path));
+  if (access == Access::kReadWrite) {
+    FRESHET_RETURN_IF_ERROR(LocalFileSystem().MakeFolder(FolderOf(path)));
+  }
   std::shared_ptr<Database> database;
   {
     const MutexLock lock(OpenAndCloseMutex());

@@ -86,6 +86,9 @@ class Database {
 /// duckdb_error_type; where an error has none (opening a file), 0: the message decides.
 Error ErrorFrom(int type, std::string_view message, const std::string& path);
 
+/// The folder that a database file stands in.
+std::string FolderOf(const std::string& path);
+
 /// `name` as a quoted SQL identifier, `text` as a quoted SQL string.
 std::string QuoteName(std::string_view name);
 std::string QuoteText(std::string_view text);

@@ -1,5 +1,7 @@
 #include <filesystem>
 
+#include "base/file_system.h"
+#include "sink/duckdb/database.h"
 #include "sink/duckdb/duckdb_sink.h"
 #include "sink/duckdb/read_back.h"
 
@@ -30,9 +32,14 @@ class DuckDbFactory final : public Factory {
     return std::unique_ptr<ReadBack>(std::make_unique<DuckDbReadBack>(options_.path, options.mode));
   }
 
+  /// For writing, as the sink opens it: a file that others read cannot be written.
   Status CheckTarget() const override {
+    const std::string folder = FolderOf(options_.path);
+    FRESHET_RETURN_IF_ERROR(LocalFileSystem().MakeFolder(folder));
+    FRESHET_RETURN_IF_ERROR(TryWriting(LocalFileSystem(), folder));
     if (!std::filesystem::exists(options_.path)) return {};  // made when the sink opens
-    FRESHET_TRY([[maybe_unused]] const auto database, Database::Open(options_.path, Access::kRead));
+    FRESHET_TRY([[maybe_unused]] const auto database,
+                Database::Open(options_.path, Access::kReadWrite));
     return {};
   }
 

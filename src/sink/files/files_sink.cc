@@ -226,7 +226,9 @@ Status FilesSink::AppendRange(const Rows& rows, int64_t begin, int64_t end, int6
     if (take < rows.table.num_rows()) {
       for (auto& column : columns) column = column->Slice(begin, take);
     }
-    FRESHET_RETURN_IF_ERROR(file->writer->Append(columns));
+    if (Status added = file->writer->Append(columns); !added.has_value()) {
+      return FailWhile(storage_->Full(file->file.path), std::move(added).error());
+    }
     if (file->file.rows == 0) file->file.first_lsn = lsn_of(begin);
     begin += take;
     file->file.last_lsn = lsn_of(begin - 1);
@@ -276,7 +278,9 @@ Status FilesSink::FinishFile(const change::TableName& table) {
   auto node = open_.extract(table);
   CHECK(!node.empty());
   OpenFile& open = node.mapped();
-  FRESHET_RETURN_IF_ERROR(open.writer->Finish());
+  if (Status ended = open.writer->Finish(); !ended.has_value()) {
+    return FailWhile(storage_->Full(open.file.path), std::move(ended).error());
+  }
   open.writer.reset();
   FRESHET_RETURN_IF_ERROR(open.pending->Finish());
   open.file.bytes = open.stream->bytes();

@@ -53,6 +53,21 @@ Status SyncFolder(const fs::path& folder) {
   return {};
 }
 
+/// Writes a file and makes its content durable, not its name.
+Status WriteWhole(const fs::path& path, std::string_view content) {
+  const std::string doing = fmt::format("write {}", path.string());
+  const Descriptor fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  if (fd.get() < 0) return Fail(FromErrno(errno, doing));
+  for (size_t done = 0; done < content.size();) {
+    const ssize_t n = ::write(fd.get(), content.data() + done, content.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return Fail(FromErrno(errno, doing));
+    done += static_cast<size_t>(n);
+  }
+  if (::fsync(fd.get()) != 0) return Fail(FromErrno(errno, doing));
+  return {};
+}
+
 /// Writes under a temporary name in `_freshet/tmp` and renames when published.
 class LocalPendingFile final : public PendingFile {
  public:
@@ -150,21 +165,13 @@ class LocalStorage final : public Storage {
     const fs::path temporary = TemporaryFolder() / fmt::format("{}", next_temporary_++);
     FRESHET_RETURN_IF_ERROR(MakeFolder(temporary.parent_path()));
     FRESHET_RETURN_IF_ERROR(MakeFolder(final_path.parent_path()));
-    const std::string doing = fmt::format("write {}", final_path.string());
-    {
-      const Descriptor fd(
-          ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-      if (fd.get() < 0) return Fail(FromErrno(errno, doing));
-      for (size_t done = 0; done < content.size();) {
-        const ssize_t n = ::write(fd.get(), content.data() + done, content.size() - done);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return Fail(FromErrno(errno, doing));
-        done += static_cast<size_t>(n);
-      }
-      if (::fsync(fd.get()) != 0) return Fail(FromErrno(errno, doing));
+    Status written = WriteWhole(temporary, content);
+    if (written.has_value() && ::rename(temporary.c_str(), final_path.c_str()) != 0) {
+      written = Fail(FromErrno(errno, fmt::format("write {}", final_path.string())));
     }
-    if (::rename(temporary.c_str(), final_path.c_str()) != 0) return Fail(FromErrno(errno, doing));
-    return SyncFolder(final_path.parent_path());
+    if (written.has_value()) return SyncFolder(final_path.parent_path());
+    ::unlink(temporary.c_str());  // a full disk needs the room
+    return written;
   }
 
   Result<std::shared_ptr<arrow::io::RandomAccessFile>> Open(const std::string& path) override {
