@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <vector>
 
 #include "base/figures.h"
@@ -11,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/table.h"
 #include "config/documenter.h"
+#include "log/inspect.h"
 #include "pipeline/options.h"
 #include "postgres/preflight.h"
 
@@ -28,36 +30,73 @@ Check Failed(std::string name, const Error& error, std::string repair = {}) {
           .kind = error.kind};
 }
 
-/// The log's folder can be made and written, and its disk holds the budget.
-std::vector<Check> CheckLog(const log::Options& options, FileSystem& fs) {
-  if (const Status made = fs.MakeFolder(options.path); !made.has_value()) {
-    return {Failed("log folder", made.error(), "give log.path a folder that freshet may write")};
+/// What the log's checks found.
+struct LogFindings {
+  std::vector<Check> checks;
+  std::optional<postgres::ResumePoint> resume;  ///< none when it could not be read
+};
+
+/// The folder can be made and written, and no other process works in it.
+Check CheckLogFolder(const std::string& folder, FileSystem& fs) {
+  constexpr std::string_view kRepair = "give log.path a folder that freshet may write";
+  Status tried = fs.MakeFolder(folder);
+  if (tried.has_value()) tried = TryWriting(fs, folder);
+  if (!tried.has_value()) {
+    const bool full = tried.error().kind == ErrorKind::kNoSpace;
+    return Failed("log folder", tried.error(), full ? "" : std::string(kRepair));
   }
-  const std::string probe = options.path + "/.freshet-check";
-  if (const auto file = fs.OpenForWriting(probe); !file.has_value()) {
-    return {Failed("log folder", file.error(), "give log.path a folder that freshet may write")};
+  if (const auto lock = fs.Lock(folder + "/lock"); !lock.has_value()) {
+    return Failed("log folder", lock.error());
   }
-  if (const Status removed = fs.Remove(probe); !removed.has_value()) {
-    return {Failed("log folder", removed.error())};
-  }
-  std::vector<Check> checks{{.name = "log folder",
-                             .what = fmt::format("'{}' can be written", options.path),
-                             .repair = {}}};
+  return {.name = "log folder", .what = fmt::format("'{}' can be written", folder), .repair = {}};
+}
+
+/// Its disk holds the budget, of which the log may have used a part.
+Check CheckLogDisk(const log::Options& options, int64_t size_bytes, FileSystem& fs) {
   const auto free = fs.FreeBytes(options.path);
-  if (!free.has_value()) {
-    checks.push_back(Failed("log disk", free.error()));
-    return checks;
-  }
+  if (!free.has_value()) return Failed("log disk", free.error());
   Check disk{.name = "log disk",
              .what = fmt::format("{} free, log.budget is {}", HumanBytes(*free),
                                  config::FormatByteSize(options.budget)),
              .repair = {}};
-  if (*free < options.budget.bytes) {
+  if (*free + size_bytes < options.budget.bytes) {
     disk.result = CheckResult::kWarn;
     disk.repair = "make room, or lower log.budget so that the log pauses before the disk is full";
   }
-  checks.push_back(std::move(disk));
-  return checks;
+  return disk;
+}
+
+/// What the log holds, and whether it is whole as far as the heads of its records tell.
+Check CheckLogContent(const Result<log::InspectReport>& report) {
+  if (!report.has_value()) {
+    if (report.error().kind != ErrorKind::kNotFound) return Failed("log", report.error());
+    return {.name = "log", .what = "there is none yet", .repair = {}};
+  }
+  for (const log::SegmentReport& segment : report->segments) {
+    if (segment.condition != log::SegmentCondition::kDamaged) continue;
+    return Failed("log", {ErrorKind::kCorrupt, segment.damage});
+  }
+  return {.name = "log",
+          .what = fmt::format("{} segments of {}, up to {}", report->segments.size(),
+                              HumanBytes(report->size_bytes), ToString(report->end.position)),
+          .repair = {}};
+}
+
+LogFindings CheckLog(const log::Options& options, FileSystem& fs) {
+  LogFindings out;
+  out.checks.push_back(CheckLogFolder(options.path, fs));
+  if (out.checks.back().result == CheckResult::kFail) return out;
+  const auto report = log::Inspect(fs, options.path, {.check_everything = false});
+  out.checks.push_back(CheckLogContent(report));
+  if (out.checks.back().result != CheckResult::kFail) {
+    out.resume.emplace();
+    if (report.has_value()) {
+      out.resume->source = report->source;
+      out.resume->appended = report->end.position;
+    }
+  }
+  out.checks.push_back(CheckLogDisk(options, report.has_value() ? report->size_bytes : 0, fs));
+  return out;
 }
 
 std::vector<Check> CheckSinks(const std::vector<pipeline::SinkSpec>& sinks) {
@@ -139,9 +178,9 @@ void PrintJson(const Context& context, const std::vector<Check>& checks, bool pa
 Result<ExitCode> RunChecks(const std::string& config, const Context& context) {
   FRESHET_TRY(const pipeline::Options options, pipeline::ReadOptions(config));
   std::vector<Check> checks{{.name = "configuration", .what = config + " is valid", .repair = {}}};
-  FRESHET_TRY(const std::vector<Check> source, postgres::RunPreflight(options.source));
-  for (const std::vector<Check>& part :
-       {source, CheckLog(options.log, LocalFileSystem()), CheckSinks(options.sinks)}) {
+  const LogFindings log = CheckLog(options.log, LocalFileSystem());
+  FRESHET_TRY(const std::vector<Check> source, postgres::RunPreflight(options.source, log.resume));
+  for (const std::vector<Check>& part : {source, log.checks, CheckSinks(options.sinks)}) {
     checks.insert(checks.end(), part.begin(), part.end());
   }
   const auto failure = postgres::FirstFailure(checks);

@@ -150,7 +150,9 @@ Result<log::DumpFilter> FilterOf(const LogFlags& flags) {
   log::DumpFilter filter;
   if (flags.from >= 0) filter.from = log::LogOffset{flags.from};
   if (!flags.from_lsn.empty()) {
-    FRESHET_TRY(filter.from_lsn, change::ParseLsn(flags.from_lsn));
+    const auto lsn = change::ParseLsn(flags.from_lsn);
+    if (!lsn.has_value()) return Fail(ErrorKind::kConfig, "--from-lsn: {}", lsn.error().message);
+    filter.from_lsn = *lsn;
   }
   if (!flags.table.empty()) filter.table = flags.table;
   if (flags.limit > 0) filter.most_batches = flags.limit;

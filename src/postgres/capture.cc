@@ -274,6 +274,11 @@ Result<Lsn> CaptureImpl::Begin(Session& session, Connection& walsender) {
   if (slot.has_value() && !only) {
     // A slot of this name is ours only when the log says that we were about to make it.
     if (!source.has_value() || source->slot != options_.slot) {
+      FRESHET_TRY(const std::vector<Check> slot_checks,
+                  CheckSlot(session.catalog.connection(), options_, session.stop));
+      if (auto failure = FirstFailure(slot_checks); failure.has_value()) {
+        return Fail(*std::move(failure));
+      }
       return Fail(ErrorKind::kConfig,
                   "slot '{}' is there already, but the log is new, so nothing says what it has "
                   "given away; drop it (SELECT pg_drop_replication_slot({})), choose another name "
@@ -604,7 +609,7 @@ Status CaptureImpl::Stream(Session& session, Connection walsender, const change:
   if (slot.has_value() && slot->confirmed_flush > position.commit_end) {
     return Fail(ErrorKind::kGap,
                 "slot '{}' stands at {}, after what the log holds ({}): somebody else read from "
-                "it, moved it or made it anew; {}",
+                "it, moved it or made it anew, or the log lost its end; {}",
                 options_.slot, change::ToString(slot->confirmed_flush),
                 change::ToString(position.commit_end), kNewLog);
   }

@@ -294,7 +294,8 @@ Result<std::vector<CatalogTable>> ChooseTables(const std::vector<CatalogTable>& 
   }
   if (out.empty()) {
     return Fail(ErrorKind::kNotFound,
-                "no table matches `tables`; list the schemas' tables and correct the globs");
+                "no table matches {}; correct `tables` and `exclude`, or make the tables first",
+                filter.globs());
   }
   return out;
 }

@@ -179,15 +179,21 @@ Result<std::vector<Check>> CheckTables(Catalog& catalog, const Options& options,
   if (options.snapshot != SnapshotMode::kNever) {
     std::string names;
     size_t count = 0;
+    std::string grants;
+    size_t grant_count = 0;
+    const std::string role =
+        Connection::QuoteIdentifier(connection.parameter("session_authorization"));
     for (const CatalogTable& table : *chosen) {
-      if (!table.may_select) AppendNamed(names, count, QuotedName(table.name));
+      if (table.may_select) continue;
+      AppendNamed(names, count, QuotedName(table.name));
+      AppendNamed(grants, grant_count,
+                  fmt::format("GRANT USAGE ON SCHEMA {} TO {}; GRANT SELECT ON {} TO {}",
+                              Connection::QuoteIdentifier(table.name.schema), role,
+                              QuotedName(table.name), role));
     }
-    out.push_back(count == 0
-                      ? Ok("select_right", "all chosen tables may be read")
-                      : Failed("select_right", ErrorKind::kDenied,
-                               "no right to read " + names + AndMore(count),
-                               "GRANT USAGE ON SCHEMA ... TO and GRANT SELECT ON ... TO the role "
-                               "freshet connects as"));
+    out.push_back(count == 0 ? Ok("select_right", "all chosen tables may be read")
+                             : Failed("select_right", ErrorKind::kDenied,
+                                      "no right to read " + names + AndMore(count), grants));
   }
   if (options.snapshot == SnapshotMode::kOnly) return out;  // publishes nothing
 
@@ -325,7 +331,97 @@ Result<std::vector<Check>> CheckSlot(Connection& connection, const Options& opti
   return out;
 }
 
-Result<std::vector<Check>> RunPreflight(const Options& options, std::stop_token stop) {
+namespace {
+
+/// A log that holds no whole snapshot yet.
+Check CheckBeginning(const ServerIdentity& server, const std::optional<Slot>& slot,
+                     const Options& options, const std::optional<change::SourceIdentity>& source) {
+  if (source.has_value() &&
+      (source->system_id != server.system_id || source->database_oid != server.database_oid)) {
+    return Failed(
+        "continuity", ErrorKind::kGap,
+        fmt::format("the log began with another server or database (system {}, '{}') than "
+                    "the url leads to (system {}, '{}')",
+                    source->system_id, source->database, server.system_id, server.database),
+        "correct the url, or begin with a new log folder");
+  }
+  // A slot of this name is ours only when the log says that we were about to make it.
+  const bool ours = source.has_value() && source->slot == options.slot;
+  if (slot.has_value() && !ours && options.snapshot == SnapshotMode::kInitial) {
+    return Failed(
+        "continuity", ErrorKind::kConfig,
+        fmt::format("slot '{}' is there already, but the log is new, so nothing says what "
+                    "it has given away",
+                    options.slot),
+        fmt::format("drop it (SELECT pg_drop_replication_slot({})), choose another name "
+                    "under `slot`, or take it over with `snapshot: never`",
+                    Connection::QuoteLiteral(options.slot)));
+  }
+  return Ok("continuity", "the log is new");
+}
+
+}  // namespace
+
+Result<Check> CheckContinuity(Connection& connection, const ServerIdentity& server,
+                              const Options& options, const ResumePoint& resume,
+                              std::stop_token stop) {
+  const auto gap = [](std::string what, std::string_view repair) {
+    return Failed("continuity", ErrorKind::kGap, std::move(what), std::string(repair));
+  };
+  FRESHET_TRY(const std::optional<Slot> slot, InspectSlot(connection, options.slot, stop));
+  if (!resume.source.has_value() || resume.appended == change::Position{}) {
+    return CheckBeginning(server, slot, options, resume.source);
+  }
+  const change::SourceIdentity& source = *resume.source;
+  const change::Lsn have = resume.appended.commit_end;
+  if (source.system_id != server.system_id) {
+    return gap(fmt::format("the url leads to another server (system {}) than the log was filled "
+                           "from (system {})",
+                           server.system_id, source.system_id),
+               "correct the url, or begin with a new log folder");
+  }
+  if (source.database_oid != server.database_oid) {
+    return gap(
+        fmt::format("the url leads to database '{}' (oid {}), and the log was filled from "
+                    "'{}' (oid {})",
+                    server.database, server.database_oid, source.database, source.database_oid),
+        "correct the url, or begin with a new log folder");
+  }
+  if (server.flush_end < have) {
+    return gap(fmt::format("the server ends at {}, before what the log holds ({}): it was restored "
+                           "from a backup or reset",
+                           change::ToString(server.flush_end), change::ToString(have)),
+               kRepairGap);
+  }
+  if (options.snapshot == SnapshotMode::kOnly) return Ok("continuity", "the snapshot is taken");
+  if (!slot.has_value()) {
+    return gap(fmt::format("slot '{}' is gone: changes after {} cannot be had any more",
+                           options.slot, change::ToString(have)),
+               "begin with a new log folder, which takes the tables anew");
+  }
+  if (slot->confirmed_flush > have) {
+    return gap(
+        fmt::format("slot '{}' stands at {}, after what the log holds ({}): somebody else "
+                    "read from it, moved it or made it anew, or the log lost its end",
+                    options.slot, change::ToString(slot->confirmed_flush), change::ToString(have)),
+        kRepairGap);
+  }
+  FRESHET_TRY(const std::optional<Publication> publication,
+              InspectPublication(connection, options.publication, stop));
+  if (!publication.has_value()) {
+    return gap(
+        fmt::format("publication '{}' is gone: the changes made since then were not recorded "
+                    "for it",
+                    options.publication),
+        kRepairGap);
+  }
+  return Ok("continuity",
+            fmt::format("the slot goes on where the log ends, at {}", change::ToString(have)));
+}
+
+Result<std::vector<Check>> RunPreflight(const Options& options,
+                                        const std::optional<ResumePoint>& resume,
+                                        std::stop_token stop) {
   std::vector<Check> out;
   auto connection = Connection::Connect(options.url, {}, stop);
   if (!connection.has_value()) {
@@ -341,18 +437,33 @@ Result<std::vector<Check>> RunPreflight(const Options& options, std::stop_token 
   };
   Catalog catalog(*std::move(connection));
   FRESHET_TRY(auto server, CheckServer(catalog.connection(), options, stop));
+  const bool may_replicate = std::none_of(server.begin(), server.end(), [](const Check& check) {
+    return check.name == "replication_right" && check.result == CheckResult::kFail;
+  });
   append(std::move(server));
-  auto walsender = Connection::Connect(
-      options.url, {.replication = true, .application_name = "freshet check", .settings = {}},
-      stop);
-  out.push_back(walsender.has_value()
-                    ? Ok("replication_connection", "the server admits a replication session")
-                    : Failed("replication_connection", walsender.error().kind,
-                             walsender.error().message, ""));
+  // Without the right it would only fail once more.
+  std::optional<Connection> walsender;
+  if (may_replicate) {
+    auto connected = Connection::Connect(
+        options.url, {.replication = true, .application_name = "freshet check", .settings = {}},
+        stop);
+    out.push_back(connected.has_value()
+                      ? Ok("replication_connection", "the server admits a replication session")
+                      : Failed("replication_connection", connected.error().kind,
+                               connected.error().message, ""));
+    if (connected.has_value()) walsender = *std::move(connected);
+  }
   FRESHET_TRY(auto tables, CheckTables(catalog, options, stop));
   append(std::move(tables));
   FRESHET_TRY(auto slot, CheckSlot(catalog.connection(), options, stop));
+  const bool slot_is_good = !FirstFailure(slot).has_value();
   append(std::move(slot));
+  if (walsender.has_value() && resume.has_value() && slot_is_good) {
+    FRESHET_TRY(const ServerIdentity identity, Identify(*walsender, catalog.connection(), stop));
+    FRESHET_TRY(auto continuity,
+                CheckContinuity(catalog.connection(), identity, options, *resume, stop));
+    out.push_back(std::move(continuity));
+  }
   return out;
 }
 

@@ -9,10 +9,16 @@
 #include <vector>
 
 #include "base/result.h"
+#include "postgres/capture.h"
 #include "postgres/catalog.h"
 #include "postgres/options.h"
+#include "postgres/slot.h"
 
 namespace freshet::postgres {
+
+/// What mends a gap between the log and what the server still has.
+inline constexpr std::string_view kRepairGap =
+    "to take the tables anew, drop the slot and begin with a new log folder";
 
 enum class CheckResult : uint8_t { kOk, kWarn, kFail };
 
@@ -44,8 +50,18 @@ Result<std::vector<Check>> CheckTables(Catalog& catalog, const Options& options,
 Result<std::vector<Check>> CheckSlot(Connection& connection, const Options& options,
                                      std::stop_token stop = {});
 
-/// Connects and runs every check, for `freshet check`. A source that cannot be reached is a failed
-/// check, not an error. Changes nothing at the source.
-Result<std::vector<Check>> RunPreflight(const Options& options, std::stop_token stop = {});
+/// Whether `server` can give what follows in the log: it and its database are those that the log
+/// was filled from, it is no older than the log, slot and publication are there, and nobody moved
+/// the slot. Of a new log: whether the slot's name is free.
+Result<Check> CheckContinuity(Connection& connection, const ServerIdentity& server,
+                              const Options& options, const ResumePoint& resume,
+                              std::stop_token stop = {});
+
+/// Connects and runs every check, for `freshet check`; continuity where it is told what the log
+/// holds. A source that cannot be reached is a failed check, not an error. Changes nothing at the
+/// source.
+Result<std::vector<Check>> RunPreflight(const Options& options,
+                                        const std::optional<ResumePoint>& resume = {},
+                                        std::stop_token stop = {});
 
 }  // namespace freshet::postgres

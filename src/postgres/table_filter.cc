@@ -65,6 +65,14 @@ bool TableFilter::Matches(const change::TableName& name) const {
   return AnyMatches(include_, name) && !AnyMatches(exclude_, name);
 }
 
+std::string TableFilter::globs() const {
+  std::string out;
+  for (const change::TableName& glob : include_) {
+    out += (out.empty() ? "" : ", ") + change::ToString(glob);
+  }
+  return out;
+}
+
 std::vector<change::TableName> TableFilter::ExactNames() const {
   std::vector<change::TableName> out;
   for (const change::TableName& glob : include_) {

@@ -22,6 +22,9 @@ class TableFilter {
 
   bool Matches(const change::TableName& name) const;
 
+  /// The globs that choose, for people: "public.*, audit.log_?".
+  std::string globs() const;
+
   /// The names without any wildcard: tables that must be there.
   std::vector<change::TableName> ExactNames() const;
 

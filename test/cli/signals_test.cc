@@ -1,0 +1,65 @@
+#include "cli/signals.h"
+
+#include <gtest/gtest.h>
+
+#include <csignal>
+
+#include "base/clock.h"
+
+namespace freshet::cli {
+namespace {
+
+using ::testing::ExitedWithCode;
+using ::testing::KilledBySignal;
+
+/// Handlers belong to a process, so each case has one of its own.
+class SignalsTest : public ::testing::Test {
+ protected:
+  SignalsTest() { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
+
+  /// Waits for the stop and exits with 0 when it came.
+  [[noreturn]] static void ExitWhenStopped(const std::stop_token& stop) {
+    const bool waited = SystemClock().WaitFor(std::chrono::minutes(1), stop);
+    std::exit(waited ? 1 : 0);
+  }
+};
+
+TEST_F(SignalsTest, EitherSignalRequestsAStop) {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    EXPECT_EXIT(
+        {
+          const std::stop_token stop = StopOnSignals();
+          std::raise(signal);
+          ExitWhenStopped(stop);
+        },
+        ExitedWithCode(0), "");
+  }
+}
+
+TEST_F(SignalsTest, TheSecondSignalEndsTheProcessWith130) {
+  EXPECT_EXIT(
+      {
+        StopOnSignals();
+        std::raise(SIGINT);
+        std::raise(SIGTERM);
+      },
+      ExitedWithCode(130), "");
+}
+
+TEST_F(SignalsTest, EveryCallGivesTheSameStop) {
+  EXPECT_EXIT(
+      {
+        StopOnSignals();
+        const std::stop_token second = StopOnSignals();
+        std::raise(SIGTERM);
+        ExitWhenStopped(second);
+      },
+      ExitedWithCode(0), "");
+}
+
+TEST_F(SignalsTest, ACommandThatDoesNotAskIsEndedByTheFirst) {
+  EXPECT_EXIT(std::raise(SIGTERM), KilledBySignal(SIGTERM), "");
+}
+
+}  // namespace
+}  // namespace freshet::cli
