@@ -3,68 +3,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <map>
-#include <regex>
-#include <set>
-#include <sstream>
-
+#include "support/openmetrics.h"
 #include "support/pipeline_status.h"
 #include "support/temporary_folder.h"
 
 namespace freshet::http {
 namespace {
 
-using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-std::vector<std::string> Lines(const std::string& text) {
-  std::vector<std::string> lines;
-  std::istringstream in(text);
-  for (std::string line; std::getline(in, line);) lines.push_back(line);
-  return lines;
-}
-
-/// Checks the rules of the text format that a scraper refuses a page for.
-void CheckFormat(const std::string& text) {
-  static const std::regex kSample(
-      R"re(([a-z][a-z0-9_]*)(\{[a-z_]+="([^"\\]|\\["\\n])*"(,[a-z_]+="([^"\\]|\\["\\n])*")*\})? [0-9eE.+-]+)re");
-  std::set<std::string> families;
-  std::set<std::string> samples;
-  std::string family;
-  std::string type;
-  for (const std::string& line : Lines(text)) {
-    if (line == "# EOF") continue;
-    std::istringstream words(line);
-    std::string hash, keyword;
-    if (line.starts_with("# TYPE ")) {
-      words >> hash >> keyword >> family >> type;
-      EXPECT_TRUE(families.insert(family).second) << family << " stands twice";
-      continue;
-    }
-    if (line.starts_with("# HELP ")) {
-      EXPECT_TRUE(line.starts_with("# HELP " + family + " ")) << line;
-      continue;
-    }
-    std::smatch match;
-    ASSERT_TRUE(std::regex_match(line, match, kSample)) << line;
-    EXPECT_TRUE(samples.insert(line.substr(0, line.rfind(' '))).second) << line << " stands twice";
-    const std::string suffix =
-        match[1].str().substr(std::min(family.size(), match[1].str().size()));
-    EXPECT_TRUE(match[1].str().starts_with(family)) << line << " is not of " << family;
-    const std::map<std::string, std::set<std::string>> suffixes = {
-        {"gauge", {""}},
-        {"counter", {"_total"}},
-        {"info", {"_info"}},
-        {"histogram", {"_bucket", "_count", "_sum"}}};
-    EXPECT_TRUE(suffixes.at(type).contains(suffix)) << line;
-  }
-  EXPECT_THAT(text, EndsWith("\n# EOF\n"));
-}
-
 TEST(OpenMetricsTest, PageFollowsTheFormat) {
-  CheckFormat(MetricsText(test::MakePipelineStatus()));
-  CheckFormat(MetricsText(pipeline::PipelineStatus()));
+  test::CheckOpenMetrics(MetricsText(test::MakePipelineStatus()));
+  test::CheckOpenMetrics(MetricsText(pipeline::PipelineStatus()));
 }
 
 /// Families that every pipeline has stand in docs/http.md, in the words of the page.
@@ -93,7 +44,7 @@ TEST(OpenMetricsTest, TwoSinksOfAKindShareAFamily) {
 
   const std::string text = MetricsText(status);
 
-  CheckFormat(text);
+  test::CheckOpenMetrics(text);
   EXPECT_THAT(text, HasSubstr("freshet_sink_duckdb_rows_total{sink=\"warehouse\"} 7\n"
                               "freshet_sink_duckdb_rows_total{sink=\"lake\"} 7\n"));
 }
