@@ -123,9 +123,9 @@ Status SinkRunner::Run(std::stop_token stop) {
     const bool patience_over = !opened_ && clock_.Monotonic() - started > kStartGrace;
     if (ReactionTo(result.error().kind, ran_before_) == Reaction::kStop || patience_over) {
       SetState(SinkState::kFailed);
+      if (!ran_before_) return result;  // ends the run, and is said there
       logging::Error("sink failed; it needs an operator",
                      {{"sink", spec_.options.name}, {"error", result.error().message}});
-      if (!ran_before_) return result;
       return {};
     }
     SetState(SinkState::kRetrying);
