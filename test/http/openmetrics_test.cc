@@ -3,6 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sstream>
+#include <string>
+#include <vector>
+
 #include "support/openmetrics.h"
 #include "support/pipeline_status.h"
 #include "support/temporary_folder.h"
@@ -12,6 +16,13 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
+
+std::vector<std::string> Lines(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
+}
 
 TEST(OpenMetricsTest, PageFollowsTheFormat) {
   test::CheckOpenMetrics(MetricsText(test::MakePipelineStatus()));
