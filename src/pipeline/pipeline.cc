@@ -194,7 +194,7 @@ Result<Pipeline::Outcome> Pipeline::RunSession(const RunOptions& run, std::stop_
   for (std::jthread& thread : sink_threads) thread.join();
 
   if (session->start_over && !stop.stop_requested()) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     session_.reset();  // it holds the lock of the log's folder
     return Outcome::kStartOver;
   }
