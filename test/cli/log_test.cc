@@ -36,7 +36,7 @@ class LogCommandTest : public ::testing::Test {
     EXPECT_TRUE(log.has_value()) << log.error();
     EXPECT_TRUE((*log)->SetSource(test::FakeSource()).has_value());
     const auto items = test::MakeItemsSchema();
-    for (const uint64_t lsn : {100, 200, 300}) {
+    for (const uint64_t lsn : {100U, 200U, 300U}) {
       EXPECT_TRUE((*log)
                       ->Append(test::BatchBuilder()
                                    .Begin(lsn)
