@@ -548,6 +548,15 @@ class FullDiskTest : public BadInputTest {
     EXPECT_EQ(run->WaitExit(), 0) << run->err();
   }
 
+  /// Whether the only sink says that it has no room and tries again.
+  bool SinkWaitsForRoom() {
+    const json status = StatusJson();
+    if (!status.contains("sinks")) return false;
+    const json& sink = status["sinks"][0];
+    return sink.value("/last_error/kind"_json_pointer, "") == "no_space" &&
+           sink.value("/health/code"_json_pointer, "") == "sink_retrying";
+  }
+
  private:
   bool mounted_ = false;
 };
@@ -567,26 +576,14 @@ TEST_P(FullDiskTest, AFullDiskUnderDuckDbIsWaitedOut) {
   config_.sinks = "{ warehouse: { duckdb: { path: '" + Disk() +
                   "/shop.duckdb' }, mode: upsert, flush: { interval: 0s } } }";
 
-  FillAndMakeRoom(8, [&] {
-    const json status = StatusJson();
-    if (!status.contains("sinks")) return false;
-    const json& sink = status["sinks"][0];
-    return sink.value("/last_error/kind"_json_pointer, "") == "no_space" &&
-           sink.value("/health/code"_json_pointer, "") == "sink_retrying";
-  });
+  FillAndMakeRoom(8, [&] { return SinkWaitsForRoom(); });
 }
 
 TEST_P(FullDiskTest, AFullDiskUnderFilesIsWaitedOut) {
   config_.sinks = "{ lake: { files: { url: '" + Disk() +
                   "/lake', rotate: { age: 0s } }, flush: { interval: 0s } } }";
 
-  FillAndMakeRoom(8, [&] {
-    const json status = StatusJson();
-    if (!status.contains("sinks")) return false;
-    const json& sink = status["sinks"][0];
-    return sink.value("/last_error/kind"_json_pointer, "") == "no_space" &&
-           sink.value("/health/code"_json_pointer, "") == "sink_retrying";
-  });
+  FillAndMakeRoom(8, [&] { return SinkWaitsForRoom(); });
 }
 
 TEST_P(FullDiskTest, AStartOnAFullDiskSaysSo) {
