@@ -48,9 +48,6 @@ std::string_view CaptureStateName(CaptureState state) {
 
 namespace {
 
-constexpr std::string_view kNewLog =
-    "to take the tables anew, drop the slot and begin with a new log folder";
-
 Error JoinedLate(const change::TableName& table, const std::string& publication) {
   return {ErrorKind::kGap,
           fmt::format("table {} was added to publication '{}' after the snapshot, so its older "
@@ -450,14 +447,14 @@ Status CaptureImpl::Continue(Session& session, Connection& walsender) {
     return Fail(ErrorKind::kGap,
                 "the server ends at {}, before what the log holds ({}): it was restored from a "
                 "backup or reset; {}",
-                change::ToString(server.flush_end), change::ToString(have), kNewLog);
+                change::ToString(server.flush_end), change::ToString(have), kRepairGap);
   }
   FRESHET_RETURN_IF_ERROR(CheckTimeline(session, walsender));
 
   FRESHET_TRY(const std::optional<Slot> slot, InspectSlot(connection, options_.slot, session.stop));
   if (!slot.has_value()) {
     return Fail(ErrorKind::kGap, "slot '{}' is gone: changes after {} cannot be had any more; {}",
-                options_.slot, change::ToString(have), kNewLog);
+                options_.slot, change::ToString(have), kRepairGap);
   }
   FRESHET_TRY(const std::vector<Check> slot_checks, CheckSlot(connection, options_, session.stop));
   if (auto failure = FirstFailure(slot_checks); failure.has_value()) {
@@ -470,7 +467,7 @@ Status CaptureImpl::Continue(Session& session, Connection& walsender) {
     return Fail(ErrorKind::kGap,
                 "publication '{}' is gone: the changes made since then were not recorded for it; "
                 "{}",
-                options_.publication, kNewLog);
+                options_.publication, kRepairGap);
   }
 
   FRESHET_TRY(const std::vector<Check> table_checks,
@@ -513,7 +510,7 @@ Status CaptureImpl::CheckTimeline(const Session& session, Connection& walsender)
               end.has_value()
                   ? fmt::format("left timeline {} at {}", before, change::ToString(*end))
                   : fmt::format("never was on timeline {}", before),
-              change::ToString(have), kNewLog);
+              change::ToString(have), kRepairGap);
 }
 
 /// A table that was added to the publication later has rows that are in neither snapshot nor
@@ -550,7 +547,7 @@ class SideWatch final : public Receiver::Companion {
       return Fail(ErrorKind::kGap,
                   "publication '{}' is gone, or was made anew, and the server skips rows of its "
                   "tables (\"{}\"); {}",
-                  options_.publication, notice, kNewLog);
+                  options_.publication, notice, kRepairGap);
     }
     if (!catalog_.connection().Consume().has_value()) {
       auto again = Connection::Connect(options_.url, {}, stop);
@@ -611,7 +608,7 @@ Status CaptureImpl::Stream(Session& session, Connection walsender, const change:
                 "slot '{}' stands at {}, after what the log holds ({}): somebody else read from "
                 "it, moved it or made it anew, or the log lost its end; {}",
                 options_.slot, change::ToString(slot->confirmed_flush),
-                change::ToString(position.commit_end), kNewLog);
+                change::ToString(position.commit_end), kRepairGap);
   }
   board_.Update([](CaptureStatus& status) { status.streamed = true; });
   board_.Enter(CaptureState::kStreaming);
@@ -639,23 +636,23 @@ Error CaptureImpl::Diagnose(Error error, std::stop_token stop) {
   const auto slot = InspectSlot(*connection, options_.slot, stop);
   if (!slot.has_value()) return error;
   if (!slot->has_value()) {
-    return {ErrorKind::kGap, fmt::format("slot '{}' is gone; {}", options_.slot, kNewLog)};
+    return {ErrorKind::kGap, fmt::format("slot '{}' is gone; {}", options_.slot, kRepairGap)};
   }
   if (!(*slot)->lost.empty()) {
     return {ErrorKind::kGap,
-            fmt::format("slot '{}' is lost: {}; {}", options_.slot, (*slot)->lost, kNewLog)};
+            fmt::format("slot '{}' is lost: {}; {}", options_.slot, (*slot)->lost, kRepairGap)};
   }
   const auto publication = InspectPublication(*connection, options_.publication, stop);
   if (publication.has_value() && !publication->has_value()) {
     return {ErrorKind::kGap,
             fmt::format("publication '{}' is gone: its changes cannot be decoded any more; {}",
-                        options_.publication, kNewLog)};
+                        options_.publication, kRepairGap)};
   }
   if (error.kind == ErrorKind::kNotFound) {  // 10 to 17: not there at that place in the WAL
     return {ErrorKind::kGap,
             fmt::format("publication '{}' was made anew, and changes from before cannot be "
                         "decoded any more ({}); {}",
-                        options_.publication, error.message, kNewLog)};
+                        options_.publication, error.message, kRepairGap)};
   }
   return error;
 }
