@@ -2,11 +2,10 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "base/clock.h"
 #include "base/file_system.h"
-#include "cli/cli.h"
+#include "cli/run_freshet.h"
 #include "log/log.h"
 #include "support/temporary_folder.h"
 
@@ -26,12 +25,11 @@ class CheckTest : public ::testing::Test {
         "source: { postgres: { url: postgres://nobody@127.0.0.1:1/x, tables: [a.*] } }\n"
         "log: { path: '" +
             log_.path + "', budget: " + budget_ + " }\nsinks: " + sinks_ + "\n");
-    std::ostringstream out;
-    std::ostringstream err;
-    code_ = RunCommandLine({"check", "-c", folder_ / "freshet.yaml", "--output", "json"},
-                           Context{.out = out, .err = err});
+    const Outcome outcome =
+        RunFreshet({"check", "-c", folder_ / "freshet.yaml", "--output", "json"});
+    code_ = outcome.code;
     std::map<std::string, nlohmann::json> checks;
-    const auto answer = nlohmann::json::parse(out.str());
+    const auto answer = nlohmann::json::parse(outcome.out);
     for (const auto& check : answer["checks"]) checks[check["name"]] = check;
     return checks;
   }

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "cli/commands.h"
+#include "cli/run_freshet.h"
 #include "cli/status.h"
 #include "http/status_json.h"
 #include "support/pipeline_status.h"
@@ -17,20 +18,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
-
-struct Outcome {
-  int code = 0;
-  std::string out;
-  std::string err;
-};
-
-Outcome RunFreshet(const std::vector<std::string>& arguments) {
-  std::ostringstream out;
-  std::ostringstream err;
-  const Context context{.out = out, .err = err};
-  const int code = RunCommandLine(arguments, context);
-  return {code, out.str(), err.str()};
-}
 
 /// The two pages are printed by the program; `./build/dev/freshet docs cli > docs/cli.md` renews
 /// one.

@@ -5,11 +5,10 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "base/clock.h"
 #include "base/file_system.h"
-#include "cli/cli.h"
+#include "cli/run_freshet.h"
 #include "support/batches.h"
 #include "support/fake_log.h"
 #include "support/temporary_folder.h"
@@ -19,12 +18,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-struct Outcome {
-  int code = 0;
-  std::string out;
-  std::string err;
-};
 
 /// `freshet log` on a folder with three transactions.
 class LogCommandTest : public ::testing::Test {
@@ -50,10 +43,7 @@ class LogCommandTest : public ::testing::Test {
   Outcome Log(std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), "log");
     arguments.insert(arguments.end(), {"--path", folder_ / "log"});
-    std::ostringstream out;
-    std::ostringstream err;
-    const int code = RunCommandLine(arguments, Context{.out = out, .err = err});
-    return {code, out.str(), err.str()};
+    return RunFreshet(arguments);
   }
 
   /// The lines of a dump that are batches.

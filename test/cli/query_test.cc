@@ -2,9 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
-#include <sstream>
 
-#include "cli/cli.h"
+#include "cli/run_freshet.h"
 #include "sink/duckdb/database.h"
 #include "support/temporary_folder.h"
 
@@ -12,12 +11,6 @@ namespace freshet::cli {
 namespace {
 
 using ::testing::HasSubstr;
-
-struct Outcome {
-  int code = 0;
-  std::string out;
-  std::string err;
-};
 
 /// `freshet query` on the file of a pipeline that does not run.
 class QueryTest : public ::testing::Test {
@@ -47,10 +40,7 @@ class QueryTest : public ::testing::Test {
 
   Outcome Query(std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), {"query", "-c", folder_ / "freshet.yaml"});
-    std::ostringstream out;
-    std::ostringstream err;
-    const int code = RunCommandLine(arguments, Context{.out = out, .err = err});
-    return {code, out.str(), err.str()};
+    return RunFreshet(arguments);
   }
 
   test::TemporaryFolder folder_;
