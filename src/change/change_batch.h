@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "change/ids.h"
+#include "change/snapshot_progress.h"
 #include "change/table_schema.h"
 
 namespace arrow {
@@ -31,7 +32,8 @@ std::string_view ChangeKindName(ChangeKind kind);
 /// Where a transaction comes from.
 enum class TransactionKind : uint8_t {
   kStream = 1,    ///< a commit in the source
-  kSnapshot = 2,  ///< the rows there at the slot's consistent point, as one transaction
+  kSnapshot = 2,  ///< rows that were there already, placed in the stream behind a commit; end_lsn =
+                  ///< commit_lsn = the end of that commit; no xid
   kMessage = 3,  ///< a non-transactional logical message; commit_lsn = end_lsn = the message's lsn,
                  ///< which is the end of its WAL record; no xid, no commit_time (0)
 };
@@ -42,6 +44,11 @@ struct Transaction {
   Xid xid;
   Lsn commit_lsn;  ///< start of the commit record; known from Begin on
   Lsn end_lsn;     ///< one past the commit record; 0 while ends == false
+
+  /// Of kSnapshot: counts those behind the same commit, from 1, or 0 for the one at the slot's
+  /// consistent point. (end_lsn, ordinal) is the Position behind the transaction. Else 0.
+  int64_t ordinal = 0;
+
   UnixMicros commit_time = 0;
   std::string origin;  ///< replication origin's name; empty for local work
   bool begins = true;  ///< its first change is in this batch
@@ -107,6 +114,10 @@ struct ChangeBatch {
   std::vector<Transaction> transactions;
   std::vector<TableChanges> tables;
   std::vector<LogicalMessage> messages;
+
+  /// Steps of snapshots, in force behind this batch. Only in a batch whose one transaction is of
+  /// kind kSnapshot.
+  std::vector<SnapshotProgress> snapshots = {};
 
   /// The batch leaves no transaction open behind it.
   bool ends_transaction() const { return !transactions.empty() && transactions.back().ends; }

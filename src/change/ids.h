@@ -36,8 +36,9 @@ struct TableId {
 /// How far a reader of the change stream is.
 ///
 /// (end, 0): every transaction whose commit ends at or before `end`, and nothing else. (end, n):
-/// besides these the first n changes of the next one. Row LSNs are never positions, since rows of
-/// one statement may share one. Ordered as the stream is.
+/// besides these the first n pieces of a snapshot that stand behind them (Transaction::ordinal);
+/// or, beside an open transaction (ResumePoint), its first n changes. Row LSNs are never positions,
+/// since rows of one statement may share one. Ordered as the stream is.
 struct Position {
   Lsn commit_end;
   int64_t ordinal = 0;

@@ -28,6 +28,9 @@ struct ResumePoint {
   /// The tables whose rows, or the lack of them, the log knows. Empty: not known.
   std::vector<change::TableId> tables;
 
+  /// The tables whose rows are not all in the log yet.
+  change::SnapshotLedger snapshots = {};
+
   /// The transaction left open by a broken connection when `appended.ordinal` > 0: the re-sent one
   /// must be it.
   std::optional<change::Transaction> open;

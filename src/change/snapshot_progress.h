@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "change/ids.h"
+
+namespace freshet::change {
+
+/// Blocks `first` to below `end` of a relation's main file.
+struct BlockRange {
+  int64_t first = 0;
+  int64_t end = 0;
+  auto operator<=>(const BlockRange&) const = default;
+};
+
+/// What a SnapshotProgress says of its table.
+enum class SnapshotStep : uint8_t {
+  kWanted = 1,    ///< its rows are still to be read
+  kBegun = 2,     ///< reading begins, from the start
+  kAdvanced = 3,  ///< a relation of it was read further
+  kFinished = 4,  ///< every row is in the log before this place
+};
+
+/// A step in the snapshot of one table, recorded in the same batch as the rows it speaks of.
+///
+/// A step holds from its batch on, so a snapshot goes on after a crash where its rows in the log
+/// end. Rows of a range that was not recorded as read may be in the log too; they are read again,
+/// which changes nothing in a target that goes by key.
+struct SnapshotProgress {
+  SnapshotStep step = SnapshotStep::kWanted;
+
+  /// The table as its changes arrive: the root of a partition tree that is published as a whole.
+  TableId table;
+
+  // kBegun:
+  bool replaces = false;   ///< rows that a target has from before are void: it empties the table
+  uint64_t begun_xid = 0;  ///< 64-bit; what was written later has this id or a higher one
+
+  // kAdvanced, the whole state of one relation:
+  TableId part = {};                    ///< the relation read: `table` itself or a leaf of its tree
+  uint32_t filenode = 0;                ///< of the part when it was read; `blocks` are of this file
+  std::vector<BlockRange> blocks = {};  ///< read so far; ascending, with gaps between them
+  std::vector<std::string> last_key = {};  ///< of reading by key: the last one's text, by column
+  bool part_done = false;
+  int64_t part_rows = 0;  ///< read so far
+
+  bool operator==(const SnapshotProgress&) const = default;
+};
+
+/// A table whose rows are not all in the log.
+struct UnfinishedSnapshot {
+  bool begun = false;
+  bool replaces = false;
+  uint64_t begun_xid = 0;
+  std::map<TableId, SnapshotProgress> parts = {};  ///< newest kAdvanced step of each
+
+  bool operator==(const UnfinishedSnapshot&) const = default;
+};
+
+/// What the steps so far come to. Threads: one.
+class SnapshotLedger {
+ public:
+  /// Takes the next step. A kBegun forgets what was read before it; a kFinished the whole table.
+  void Apply(const SnapshotProgress& step);
+
+  const std::map<TableId, UnfinishedSnapshot>& unfinished() const { return unfinished_; }
+
+  /// Steps that lead from nothing to this state: for a checkpoint.
+  std::vector<SnapshotProgress> Steps() const;
+
+  bool operator==(const SnapshotLedger&) const = default;
+
+ private:
+  std::map<TableId, UnfinishedSnapshot> unfinished_;
+};
+
+}  // namespace freshet::change
