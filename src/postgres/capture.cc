@@ -46,6 +46,20 @@ std::string_view CaptureStateName(CaptureState state) {
   return "stopped";
 }
 
+std::string_view SnapshotStateName(SnapshotState state) {
+  switch (state) {
+    case SnapshotState::kWanted:
+      return "wanted";
+    case SnapshotState::kReading:
+      return "reading";
+    case SnapshotState::kSweeping:
+      return "sweeping";
+    case SnapshotState::kFinished:
+      return "finished";
+  }
+  return "wanted";
+}
+
 namespace {
 
 Error JoinedLate(const change::TableName& table, const std::string& publication) {
@@ -148,6 +162,17 @@ class CaptureImpl final : public Capture {
 
   Status Run(const ResumePoint& resume, CaptureOutput& output, std::stop_token stop) override;
   CaptureStatus status() const override { return board_.Read(); }
+
+  Status RequestSnapshot(const change::TableName& table, bool /*replaces*/) override {
+    return Fail(ErrorKind::kUnavailable, "{} cannot be read while the pipeline runs, yet",
+                change::ToString(table));
+  }
+
+  Status Reload(const std::vector<std::string>& tables,
+                const std::vector<std::string>& exclude) override {
+    FRESHET_TRY([[maybe_unused]] const auto filter, TableFilter::Create(tables, exclude));
+    return Fail(ErrorKind::kUnavailable, "tables are chosen at the next start");
+  }
 
  private:
   Status RunUntilBroken(const ResumePoint& resume, CaptureOutput& output, std::stop_token stop);

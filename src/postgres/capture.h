@@ -68,13 +68,30 @@ enum class CaptureState : uint8_t {
 
 std::string_view CaptureStateName(CaptureState state);
 
+/// How far the snapshot of one table is.
+enum class SnapshotState : uint8_t {
+  kWanted,    ///< not begun
+  kReading,   ///< its rows are read
+  kSweeping,  ///< all ranges are read; rows that may have moved between them are read again
+  kFinished,
+};
+
+/// "wanted", "reading", "sweeping", "finished".
+std::string_view SnapshotStateName(SnapshotState state);
+
 /// One table of a running snapshot.
 struct SnapshotTable {
   change::TableName name;
+  SnapshotState state = SnapshotState::kWanted;
   int64_t rows_copied = 0;
+  int64_t rows_estimated = -1;  ///< by the server's statistics; -1: it has none
   int64_t bytes_copied = 0;
+  int64_t bytes_read = 0;       ///< of the table's file, blocks of 8 KiB read through
   int64_t bytes_estimated = 0;  ///< pg_relation_size
-  bool done = false;
+  int64_t rows_per_second = 0;  ///< since it was begun, or gone on with
+  int64_t seconds_left = -1;    ///< by bytes_read; -1: not known
+  std::string waits_for = {};   ///< one sentence while it waits for something; else empty
+  bool done = false;            ///< state is kFinished
 };
 
 /// Figures for status and metrics.
@@ -116,6 +133,22 @@ class Capture {
   virtual Status Run(const ResumePoint& resume, CaptureOutput& output, std::stop_token stop) = 0;
 
   virtual CaptureStatus status() const = 0;
+
+  /// Has the rows of a chosen table read while its stream goes on: of one that joined late, or
+  /// once more. `replaces`: targets empty the table before; else rows that a target has and the
+  /// source has not stay. Returns once it is taken up, not when the rows are there: status() shows
+  /// them come. Threads: any but Run()'s.
+  /// Errors: kConfig (not chosen by `tables`, no key, snapshot: never), kNotFound (no such table),
+  /// kBusy (kMaxRequests wait already), kUnavailable (no stream took it up in time: try again).
+  virtual Status RequestSnapshot(const change::TableName& table, bool replaces) = 0;
+
+  /// Chooses other tables from now on, as `tables` and `exclude` of the options do. Tables that are
+  /// new join, and their rows are read; those not chosen any more are left out. Threads: any.
+  /// Errors: kConfig (a glob that is none); what the source says of the tables shows in status().
+  virtual Status Reload(const std::vector<std::string>& tables,
+                        const std::vector<std::string>& exclude) = 0;
+
+  static constexpr size_t kMaxRequests = 64;
 };
 
 }  // namespace freshet::postgres
