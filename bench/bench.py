@@ -8,22 +8,13 @@ import re
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
-import time
-import urllib.request
 
+import harness
+import source
 import workload
+from harness import PrivatePostgres, ROOT, SERVER, fetch_json, free_port, say, timed, wait_until
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "test" / "support"))
-from private_postgres import PrivatePostgres, free_port  # noqa: E402
-
-SERVER = {
-    "max_wal_size": "'16GB'", "checkpoint_timeout": "'1h'", "shared_buffers": "'512MB'",
-    "autovacuum": "off", "synchronous_commit": "off", "wal_sender_timeout": "0",
-    "max_replication_slots": 20, "max_wal_senders": 20,
-}
 PAUSES_US = (0, 50, 100, 200, 300)
 TRANSPORTS = ("tcp", "socket")
 ROWS_PER_TRANSACTION = 1_000
@@ -42,28 +33,6 @@ COMPONENTS = {"parser": "pgoutput_bench", "log_append": "log_append_bench"}
 LATENCY_GOAL_MS = 250
 CPU_GOAL_US = 1.2
 MEMORY_GOAL_MIB = 300
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
-
-
-def timed(command):
-    """Runs a program that prints JSON. Returns that, wall and CPU seconds and peak resident MiB."""
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as out, \
-            tempfile.TemporaryFile("w+", encoding="utf-8") as messages:
-        begin = time.monotonic()
-        child = subprocess.Popen(command, stdout=out, stderr=messages)
-        _, status, usage = os.wait4(child.pid, 0)
-        wall = time.monotonic() - begin
-        child.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        messages.seek(0)
-        if child.returncode != 0:
-            raise SystemExit(f"{command[0]} failed:\n{messages.read()[-2000:]}")
-        answer = json.load(out)
-    return {"seconds": wall, "cpu_seconds": usage.ru_utime + usage.ru_stime,
-            "peak_mib": usage.ru_maxrss / 1024, "answer": answer}
 
 
 class Drain:
@@ -135,13 +104,11 @@ class Drain:
         """A warehouse must hold the rows that the source has."""
         if not case.startswith("duckdb"):
             return
-        answer = json.loads(subprocess.run(
-            [self.options.freshet, "query", "-c", self.folder / case / "freshet.yaml",
-             "--output", "json", "SELECT count(*) FROM public.entries"],
-            check=True, capture_output=True, text=True).stdout)
+        arrived = harness.query(self.options.freshet, self.folder / case / "freshet.yaml",
+                                "SELECT count(*) FROM public.entries")
         expected = self.server.sql("bench", "SELECT count(*) FROM public.entries")
-        if str(answer["rows"][0][0]) != expected:
-            raise SystemExit(f"{case}: the source has {expected} rows, the target {answer['rows']}")
+        if arrived != expected:
+            raise SystemExit(f"{case}: the source has {expected} rows, the target {arrived}")
 
     def expect(self, reader, rows):
         if int(rows) != self.rows:
@@ -210,10 +177,8 @@ def measure_latency(options, folder):
         script.write_text("INSERT INTO public.entries SELECT nextval('ids'), 1, 1.5, md5('x'), now();\n",
                           encoding="utf-8")
         place.chmod(0o755)
-        with open(place / "freshet.out", "w", encoding="utf-8") as out:
-            freshet = subprocess.Popen([options.freshet, "run", "-c", config], stdout=out,
-                                       stderr=subprocess.STDOUT)
-        try:
+        figures = {}
+        with harness.running(options.freshet, config, figures):
             wait_until(lambda: server.sql(
                 "bench", "SELECT count(*) FROM pg_replication_slots WHERE active") == "1")
             done = subprocess.run(
@@ -223,33 +188,16 @@ def measure_latency(options, folder):
             commits = int(re.search(r"transactions actually processed: (\d+)", done.stdout).group(1))
             status = fetch_json(port, "/status")
             latency = find_latency(status)
-        finally:
-            freshet.terminate()
-            _, _, usage = os.wait4(freshet.pid, 0)
-            freshet.returncode = 0
     return {"case": "latency", "commits": commits, "seconds": options.latency_seconds,
             "goal_p99_ms": LATENCY_GOAL_MS, **latency,
-            "cpu_us_per_row": round((usage.ru_utime + usage.ru_stime) / commits * 1e6, 1),
-            "peak_mib": round(usage.ru_maxrss / 1024)}
+            "cpu_us_per_row": round(figures["cpu_seconds"] / commits * 1e6, 1),
+            "peak_mib": round(figures["peak_mib"])}
 
 
 def find_latency(status):
     """Commit to visible, of the only sink."""
     latency = status["sinks"][0]["latency"]["commit_to_durable"]
     return {f"p{p}_ms": round(int(latency[f"p{p}_micros"]) / 1e3, 1) for p in (50, 95, 99)}
-
-
-def wait_until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise SystemExit("bench: waited in vain")
-        time.sleep(0.02)
-
-
-def fetch_json(port, path):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-        return json.load(answer)
 
 
 def measure_component(case, options):
@@ -280,6 +228,7 @@ def markdown(results):
                   "|---|---|---|---|---|---|---|---|",
                   f"| latency | {r['commits']:,} in {r['seconds']} s | {r['p50_ms']} | {r['p95_ms']} |"
                   f" {r['p99_ms']} | {r['goal_p99_ms']} | {r['cpu_us_per_row']} | {r['peak_mib']} |", ""]
+    lines += source.markdown(results)
     components = [r for r in results if r["case"] in COMPONENTS]
     if components:
         lines += ["| component | rows/s | MiB/s | CPU us an iteration |", "|---|---|---|---|"]
@@ -296,7 +245,7 @@ def machine():
 
 
 def main():
-    cases = [*DRAINS, "latency", *COMPONENTS]
+    cases = [*DRAINS, "latency", *source.CASES, *COMPONENTS]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="+", choices=[*cases, "all"], metavar="CASE",
                         help=f"all, or some of: {', '.join(cases)}")
@@ -305,6 +254,8 @@ def main():
     parser.add_argument("--rows", type=int, default=2_000_000, help="changes in the backlog")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved; medians are reported")
     parser.add_argument("--latency-seconds", type=int, default=20)
+    parser.add_argument("--snapshot-rows", type=int, default=source.SNAPSHOT_ROWS)
+    parser.add_argument("--giant-rows", type=int, default=source.GIANT_ROWS)
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "release")
     options = parser.parse_args()
     options.freshet = options.build / "freshet"
@@ -316,6 +267,7 @@ def main():
         results = measure_drains([case for case in chosen if case in DRAINS], options, folder)
         if "latency" in chosen:
             results.append(measure_latency(options, folder))
+        results += source.measure(chosen, options, folder)
         for case in chosen:
             if case in COMPONENTS:
                 results += measure_component(case, options)
