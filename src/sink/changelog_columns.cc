@@ -67,6 +67,13 @@ std::shared_ptr<arrow::Array> UnchangedColumn(const TableChanges& table) {
   return builder.Finish().ValueOrDie();
 }
 
+/// A row's place among those with the same `_cdc_lsn`. Several pieces of snapshots may stand behind
+/// one commit: their rows count on from piece to piece.
+int64_t SequenceOf(const Transaction& transaction, int64_t ordinal) {
+  constexpr int kRowBits = 32;  // more rows than a piece has
+  return (transaction.ordinal << kRowBits) + ordinal;
+}
+
 }  // namespace
 
 const std::vector<std::shared_ptr<arrow::Field>>& ChangelogFields() {
@@ -105,8 +112,9 @@ std::vector<std::shared_ptr<arrow::Array>> ChangelogColumns(const change::Change
       arrow::MakeArray(Fill<int64_t>(micros, rows, [&](size_t) { return ingested_at; })),
       arrow::MakeArray(Fill<uint64_t>(
           arrow::uint64(), rows, [&](size_t row) { return transaction(row).commit_lsn.value; })),
-      arrow::MakeArray(
-          Fill<int64_t>(arrow::int64(), rows, [&](size_t row) { return table.ordinals[row]; })),
+      arrow::MakeArray(Fill<int64_t>(
+          arrow::int64(), rows,
+          [&](size_t row) { return SequenceOf(transaction(row), table.ordinals[row]); })),
       arrow::MakeArray(Fill<int64_t>(
           arrow::int64(), rows,
           [&](size_t row) { return static_cast<int64_t>(transaction(row).xid.value); })),

@@ -116,7 +116,11 @@ class ConformanceTest : public ::testing::TestWithParam<SinkCase> {
   }
 
   Status TryWrite(const Batch& batch) {
-    const Batch rest = change::DropApplied(batch, {written_.position.commit_end, 0});
+    const change::Transaction& last = batch->transactions.back();
+    const bool piece = last.ordinal > 0;
+    if (piece && change::Position{last.end_lsn, last.ordinal} <= written_.position) return {};
+    const Batch rest =
+        piece ? batch : change::DropApplied(batch, {written_.position.commit_end, 0});
     if (rest == nullptr) return {};
     for (const change::TableChanges& changes : rest->tables) {
       if (!prepared_.insert(changes.schema->fingerprint()).second) continue;
@@ -127,7 +131,7 @@ class ConformanceTest : public ::testing::TestWithParam<SinkCase> {
     behind.log_id = "log";
     ++behind.log_offset;
     for (const change::Transaction& t : rest->transactions) {
-      if (t.ends) behind.position = {t.end_lsn, 0};
+      if (t.ends) behind.position = {t.end_lsn, t.ordinal};
     }
     FRESHET_RETURN_IF_ERROR(sink_->Write(rest, behind));
     written_ = behind;
@@ -445,6 +449,85 @@ TEST_P(ConformanceTest, SnapshotIntoATargetThatHasRowsReplacesThem) {
             .Build());
 
   EXPECT_EQ(Read(items), Expected(items, {{"1", "nut, new", "0.11"}}));
+}
+
+/// Rows read beside the stream may have been changed by it before they come.
+TEST_P(ConformanceTest, PieceOfASnapshotGivesWhatUpdatesDidNotSend) {
+  const auto items = MakeItemsSchema();
+  for (const bool flush_between : {false, true}) {
+    SCOPED_TRACE(flush_between);
+    NewFolder();
+    Open();
+    const auto apply = [&](const Batch& batch) {
+      Write(batch);
+      if (flush_between) Flush();
+    };
+
+    apply(BatchBuilder()
+              .Begin(100)
+              .Update(items, {"1", Unchanged(), "0.11"})
+              .Update(items, {"2", Null(), Null()}, {"20", Unchanged(), "0.22"})
+              .Insert(items, {"5", "new", "0.50"})
+              .Build());
+    apply(BatchBuilder()
+              .Piece(100, 1)
+              .Snapshot(items, {"1", "long text one", Unchanged()})
+              .Snapshot(items, {"20", "long text two", Unchanged()})
+              .Snapshot(items, {"3", "three", "0.30"})
+              .Build());
+    apply(BatchBuilder()
+              .Begin(200)
+              .Update(items, {"1", Unchanged(), "0.12"})
+              .Update(items, {"20", Null(), Null()}, {"21", Unchanged(), "0.23"})
+              .Update(items, {"3", Unchanged(), "0.33"})
+              .Build());
+    Flush();
+
+    EXPECT_EQ(Read(items), Expected(items, {{"1", "long text one", "0.12"},
+                                            {"21", "long text two", "0.23"},
+                                            {"3", "three", "0.33"},
+                                            {"5", "new", "0.50"}}));
+  }
+}
+
+TEST_P(ConformanceTest, PieceOfASnapshotMayComeTwice) {
+  const auto items = MakeItemsSchema();
+  for (const bool flush_between : {false, true}) {
+    SCOPED_TRACE(flush_between);
+    NewFolder();
+    Open();
+    Write(BatchBuilder().Begin(100).Update(items, {"1", Unchanged(), "0.11"}).Build());
+    if (flush_between) Flush();
+
+    for (const uint64_t behind : {100, 200}) {
+      Write(BatchBuilder()
+                .Piece(behind, 1)
+                .Snapshot(items, {"1", "long text", Unchanged()})
+                .Snapshot(items, {"2", "two", "0.20"})
+                .Build());
+      Write(BatchBuilder().Piece(behind, 2).Snapshot(items, {"3", Exception("x"), "0.30"}).Build());
+      if (flush_between) Flush();
+      Write(BatchBuilder().Begin(behind + 100).Insert(items, {"9", "other", "0"}).Build());
+      Write(BatchBuilder().Begin(behind + 101).Delete(items, {"9", Null(), Null()}).Build());
+    }
+    Flush();
+
+    EXPECT_EQ(Read(items), Expected(items, {{"1", "long text", "0.11"},
+                                            {"2", "two", "0.20"},
+                                            {"3", Exception("x"), "0.30"}}));
+  }
+}
+
+TEST_P(ConformanceTest, RowsOfOnePieceFollowThoseOfTheOneBefore) {
+  const auto items = MakeItemsSchema();
+  Open();
+  Write(BatchBuilder().Begin(100).Insert(items, {"7", "seven", "0.70"}).Build());
+
+  Write(BatchBuilder().Piece(100, 1).Snapshot(items, {"1", "before", "0.10"}).Build());
+  Write(BatchBuilder().Piece(100, 2).Snapshot(items, {"1", "after", "0.11"}).Build());
+  Flush();
+
+  EXPECT_EQ(Read(items), Expected(items, {{"1", "after", "0.11"}, {"7", "seven", "0.70"}}));
 }
 
 // ---- changes of rows

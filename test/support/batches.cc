@@ -180,6 +180,15 @@ BatchBuilder& BatchBuilder::Part(uint64_t end_lsn, bool begins, bool ends, int64
   return *this;
 }
 
+BatchBuilder& BatchBuilder::Piece(uint64_t end_lsn, int64_t ordinal) {
+  Part(end_lsn, true, true, 0, change::TransactionKind::kSnapshot);
+  change::Transaction& piece = batch_.transactions.back();
+  piece.xid = {};
+  piece.commit_lsn = piece.end_lsn;
+  piece.ordinal = ordinal;
+  return *this;
+}
+
 void BatchBuilder::Add(const Schema& schema, change::ChangeKind kind, Row row, int64_t ordinal) {
   CHECK(!batch_.transactions.empty());
   auto table = std::find_if(tables_.rbegin(), tables_.rend(),

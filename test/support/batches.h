@@ -87,6 +87,9 @@ class BatchBuilder {
   BatchBuilder& Part(uint64_t end_lsn, bool begins, bool ends, int64_t first_ordinal = 0,
                      change::TransactionKind kind = change::TransactionKind::kStream);
 
+  /// A piece of a snapshot: the `ordinal`th behind the commit that ends at `end_lsn`.
+  BatchBuilder& Piece(uint64_t end_lsn, int64_t ordinal);
+
   BatchBuilder& Insert(const Schema& schema, Row row);
   BatchBuilder& Snapshot(const Schema& schema, Row row);
   BatchBuilder& Update(const Schema& schema, Row new_row);               ///< without an old tuple

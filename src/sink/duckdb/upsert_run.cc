@@ -100,6 +100,13 @@ const change::ValueException* FindException(const TableChanges& changes, int64_t
   return &*at;
 }
 
+/// Some of the row's columns are not given.
+bool IsPatch(const TableChanges& changes, int64_t row) {
+  return std::any_of(changes.unchanged.begin(), changes.unchanged.end(), [row](const auto& marks) {
+    return std::binary_search(marks.rows.begin(), marks.rows.end(), row);
+  });
+}
+
 bool IsUnchanged(const TableChanges& changes, int64_t row, int column) {
   for (const change::UnchangedRows& marks : changes.unchanged) {
     if (marks.column == column) {
@@ -142,8 +149,8 @@ void UpsertRun::Add(std::shared_ptr<const change::ChangeBatch> batch, const Tabl
       columns.push_back(static_cast<int>(c));
     }
   }
-  if (batches_.empty() || batches_.back() != batch) batches_.push_back(std::move(batch));
   changes_.push_back(&changes);
+  batch_of_.push_back(std::move(batch));
   key_columns_.push_back(std::move(columns));
   num_rows_ += changes.num_rows();
   if (keyed_) {
@@ -176,9 +183,15 @@ void UpsertRun::AddKeyed(int32_t index, bool snapshot_rows_may_exist) {
       case ChangeKind::kInsert:
         SetImage(FindOrAdd(key, ref, false), ref, nullptr, {});
         break;
-      case ChangeKind::kSnapshot:
-        SetImage(FindOrAdd(key, ref, snapshot_rows_may_exist), ref, nullptr, {});
+      case ChangeKind::kSnapshot: {
+        // A chunk's row may come twice, and one that says only some of its columns patches the
+        // row that an update left without them.
+        const bool patch = IsPatch(changes, row);
+        Entry& entry = FindOrAdd(key, ref, patch || IsPiece(index, row) || snapshot_rows_may_exist);
+        const Entry previous = entry;
+        SetImage(entry, ref, patch ? &previous : nullptr, {});
         break;
+      }
       case ChangeKind::kDelete: {
         Entry& entry = FindOrAdd(key, ref, true);
         entry.present = false;
@@ -206,6 +219,14 @@ void UpsertRun::AddKeyed(int32_t index, bool snapshot_rows_may_exist) {
         break;
     }
   }
+}
+
+/// The row stands in a piece of a snapshot that is taken beside the stream.
+bool UpsertRun::IsPiece(int32_t index, int64_t row) const {
+  const TableChanges& changes = *changes_[static_cast<size_t>(index)];
+  const auto& transactions = batch_of_[static_cast<size_t>(index)]->transactions;
+  return transactions[static_cast<size_t>(changes.transactions[static_cast<size_t>(row)])].ordinal >
+         0;
 }
 
 /// Makes `image` the present row of `entry`. `previous` is what was known of the row that an update
@@ -391,7 +412,7 @@ void UpsertRun::Clear() {
   Truncate();
   truncated_ = false;
   num_rows_ = 0;
-  batches_.clear();
+  batch_of_.clear();
   changes_.clear();
   key_columns_.clear();
 }

@@ -42,7 +42,7 @@ class UpsertRun {
   explicit UpsertRun(const change::TableSchema& schema);
 
   /// Adds the rows of `changes`, a table of `batch`, in order. `snapshot_rows_may_exist`: the
-  /// target had rows before the snapshot.
+  /// target had rows before the snapshot; of one in pieces beside the stream they always may.
   void Add(std::shared_ptr<const change::ChangeBatch> batch, const change::TableChanges& changes,
            bool snapshot_rows_may_exist);
 
@@ -90,6 +90,7 @@ class UpsertRun {
 
   void AddKeyed(int32_t index, bool snapshot_rows_may_exist);
   void AddUnkeyed(int32_t index);
+  bool IsPiece(int32_t index, int64_t row) const;
   void Truncate();
 
   Entry& FindOrAdd(const std::string& key, RowRef ref, bool in_target);
@@ -99,8 +100,8 @@ class UpsertRun {
 
   bool keyed_;
   std::vector<std::string> key_names_;
-  std::vector<std::shared_ptr<const change::ChangeBatch>> batches_;
   std::vector<const change::TableChanges*> changes_;
+  std::vector<std::shared_ptr<const change::ChangeBatch>> batch_of_;  ///< by changes_
   std::vector<std::vector<int>> key_columns_;  ///< by changes_: columns that identify a row
   int64_t num_rows_ = 0;
   bool truncated_ = false;
