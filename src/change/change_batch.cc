@@ -48,8 +48,34 @@ int64_t ChangeBatch::size_bytes() const {
   for (const LogicalMessage& m : messages) {
     bytes += static_cast<int64_t>(sizeof(m) + m.prefix.size() + m.content.size());
   }
+  for (const SnapshotProgress& step : snapshots) {
+    bytes += static_cast<int64_t>(sizeof(step) + sizeof(BlockRange) * step.blocks.size());
+  }
   return bytes;
 }
+
+Position PositionBehind(const Transaction& transaction) {
+  CHECK(transaction.ends);
+  return {transaction.end_lsn, transaction.ordinal};
+}
+
+namespace {
+
+void CheckSnapshotSteps(const ChangeBatch& batch) {
+  if (batch.snapshots.empty()) return;
+  CHECK(batch.transactions.size() == 1);
+  const Transaction& t = batch.transactions.front();
+  CHECK(t.kind == TransactionKind::kSnapshot && t.ends);
+  for (const SnapshotProgress& step : batch.snapshots) {
+    CHECK(IsValid(step));
+    const bool here = std::any_of(batch.tables.begin(), batch.tables.end(), [&](const auto& table) {
+      return table.schema->id() == step.table;
+    });
+    CHECK(step.step != SnapshotStep::kBegun || here);
+  }
+}
+
+}  // namespace
 
 void CheckInvariants(const ChangeBatch& batch) {
   const size_t count = batch.transactions.size();
@@ -57,8 +83,10 @@ void CheckInvariants(const ChangeBatch& batch) {
     const Transaction& t = batch.transactions[i];
     CHECK(t.ends == (t.end_lsn != Lsn{}));
     CHECK((t.begins && t.ends) || count == 1);
-    if (i > 0) CHECK(batch.transactions[i - 1].end_lsn < t.end_lsn);
+    CHECK(t.ordinal == 0 || (t.ordinal > 0 && t.kind == TransactionKind::kSnapshot && t.ends));
+    if (i > 0) CHECK(PositionBehind(batch.transactions[i - 1]) < PositionBehind(t));
   }
+  CheckSnapshotSteps(batch);
   for (const TableChanges& table : batch.tables) {
     CHECK(table.schema != nullptr && table.rows != nullptr);
     const auto rows = static_cast<size_t>(table.rows->num_rows());
@@ -100,10 +128,9 @@ TableChanges Tail(const TableChanges& table, int64_t first_row, int32_t first_tr
 
 std::shared_ptr<const ChangeBatch> DropApplied(std::shared_ptr<const ChangeBatch> batch,
                                                const Position& position) {
-  CHECK(position.ordinal == 0);
   const auto& all = batch->transactions;
   const auto first_new = std::find_if(all.begin(), all.end(), [&](const Transaction& t) {
-    if (t.ends) return t.end_lsn > position.commit_end;
+    if (t.ends) return PositionBehind(t) > position;
     // A commit record that begins before the position's end is the position's own or an earlier
     // one. A snapshot has no commit record.
     return t.kind != TransactionKind::kStream || t.commit_lsn >= position.commit_end;
@@ -125,6 +152,7 @@ std::shared_ptr<const ChangeBatch> DropApplied(std::shared_ptr<const ChangeBatch
     out->messages.push_back(m);
     out->messages.back().transaction -= dropped;
   }
+  CHECK(batch->snapshots.empty());  // they stand beside one transaction, which is all or nothing
   return out;
 }
 

@@ -33,7 +33,8 @@ std::string_view ChangeKindName(ChangeKind kind);
 enum class TransactionKind : uint8_t {
   kStream = 1,    ///< a commit in the source
   kSnapshot = 2,  ///< rows that were there already, placed in the stream behind a commit; end_lsn =
-                  ///< commit_lsn = the end of that commit; no xid
+                  ///< commit_lsn = the end of that commit; no xid. With an ordinal: a piece of a
+                  ///< table, whose rows a target may have already
   kMessage = 3,  ///< a non-transactional logical message; commit_lsn = end_lsn = the message's lsn,
                  ///< which is the end of its WAL record; no xid, no commit_time (0)
 };
@@ -56,6 +57,9 @@ struct Transaction {
 
   bool operator==(const Transaction&) const = default;
 };
+
+/// The position behind a transaction that ends.
+Position PositionBehind(const Transaction& transaction);
 
 /// The exact text of a value that its column's Arrow type cannot hold (NaN numeric, infinite date,
 /// two-dimensional array, 24:00:00, year 294276). The Arrow value there is null.
@@ -109,14 +113,15 @@ struct LogicalMessage {
 /// Immutable once built and shared between log and sinks (std::shared_ptr<const ChangeBatch>).
 /// A table whose schema changes inside a batch has several entries in `tables`, in order.
 /// Invariants, kept by CheckInvariants(): only the last transaction may have ends == false, only
-/// the first begins == false; a part of a giant transaction stands alone in its batch.
+/// the first begins == false; a part of a giant transaction stands alone in its batch; positions
+/// ascend strictly; a table whose snapshot begins here is in `tables`, if only without rows.
 struct ChangeBatch {
   std::vector<Transaction> transactions;
   std::vector<TableChanges> tables;
   std::vector<LogicalMessage> messages;
 
   /// Steps of snapshots, in force behind this batch. Only in a batch whose one transaction is of
-  /// kind kSnapshot.
+  /// kind kSnapshot and ends.
   std::vector<SnapshotProgress> snapshots = {};
 
   /// The batch leaves no transaction open behind it.
@@ -134,10 +139,9 @@ void CheckInvariants(const ChangeBatch& batch);
 
 /// `batch` without the transactions that end at or before `position`, for a target that has them.
 ///
-/// Returns the same pointer when nothing is to drop, null when nothing is left. `position.ordinal`
-/// must be 0. A part of a transaction counts as the whole one does: it is dropped when its commit
-/// record stands before the position; of a snapshot, which has none, parts without the end are
-/// kept.
+/// Returns the same pointer when nothing is to drop, null when nothing is left. A part of a
+/// transaction counts as the whole one does: it is dropped when its commit record stands before the
+/// position; of a snapshot, which has none, parts without the end are kept.
 std::shared_ptr<const ChangeBatch> DropApplied(std::shared_ptr<const ChangeBatch> batch,
                                                const Position& position);
 

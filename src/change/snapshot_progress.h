@@ -24,11 +24,24 @@ enum class SnapshotStep : uint8_t {
   kFinished = 4,  ///< every row is in the log before this place
 };
 
-/// A step in the snapshot of one table, recorded in the same batch as the rows it speaks of.
+/// The most ranges one step may list. Ranges are read in order by a handful of workers, so that few
+/// gaps stand between them.
+inline constexpr size_t kMostBlockRanges = 1024;
+
+/// The most columns of a key: PostgreSQL's limit of columns in a table.
+inline constexpr size_t kMostKeyColumns = 1600;
+
+/// A step in the snapshot of one table, recorded in the same batch as the rows it speaks of. What
+/// is not said to be of a step has its default value there.
 ///
 /// A step holds from its batch on, so a snapshot goes on after a crash where its rows in the log
 /// end. Rows of a range that was not recorded as read may be in the log too; they are read again,
 /// which changes nothing in a target that goes by key.
+///
+/// Where a kBegun stands a target may empty the table. So whatever was streamed before that place
+/// must be visible to every snapshot the table's rows are read under, or it would be lost. And it
+/// stands behind all that the server had written when the stream was connected: a target may be
+/// ahead of a log that lost its undurable end, and skips what comes behind less than it has.
 struct SnapshotProgress {
   SnapshotStep step = SnapshotStep::kWanted;
 
@@ -36,7 +49,8 @@ struct SnapshotProgress {
   TableId table;
 
   // kBegun:
-  bool replaces = false;   ///< rows that a target has from before are void: it empties the table
+  bool replaces = false;   ///< rows that a target has from before are void: it empties the table.
+                           ///< False only when rows are read again that may stay until then
   uint64_t begun_xid = 0;  ///< 64-bit; what was written later has this id or a higher one
 
   // kAdvanced, the whole state of one relation:
@@ -49,6 +63,10 @@ struct SnapshotProgress {
 
   bool operator==(const SnapshotProgress&) const = default;
 };
+
+/// Within the limits above, ranges ascend without touching, nothing is negative, and what is not of
+/// the step has its default value.
+bool IsValid(const SnapshotProgress& step);
 
 /// A table whose rows are not all in the log.
 struct UnfinishedSnapshot {
@@ -63,7 +81,8 @@ struct UnfinishedSnapshot {
 /// What the steps so far come to. Threads: one.
 class SnapshotLedger {
  public:
-  /// Takes the next step. A kBegun forgets what was read before it; a kFinished the whole table.
+  /// Takes the next step, a valid one. A kWanted or kBegun forgets what was read before it; a
+  /// kFinished the whole table.
   void Apply(const SnapshotProgress& step);
 
   const std::map<TableId, UnfinishedSnapshot>& unfinished() const { return unfinished_; }

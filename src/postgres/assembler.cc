@@ -43,9 +43,9 @@ class Assembler::Impl {
         schemas_(schemas),
         received_end_(resume.commit_end),
         batched_end_(resume.commit_end),
-        resume_(resume),
+        // Without an open transaction the ordinal counts pieces of snapshots, not the stream's.
+        resume_{resume.commit_end, open.has_value() ? resume.ordinal : 0},
         resume_open_(std::move(open)) {
-    CHECK(resume.ordinal == 0 || resume_open_.has_value());
     if (resume.ordinal == 0) resume_open_.reset();
   }
 

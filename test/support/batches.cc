@@ -180,23 +180,41 @@ BatchBuilder& BatchBuilder::Part(uint64_t end_lsn, bool begins, bool ends, int64
   return *this;
 }
 
-BatchBuilder& BatchBuilder::Piece(uint64_t end_lsn, int64_t ordinal) {
+BatchBuilder& BatchBuilder::Piece(uint64_t end_lsn, int64_t n) {
   Part(end_lsn, true, true, 0, change::TransactionKind::kSnapshot);
   change::Transaction& piece = batch_.transactions.back();
   piece.xid = {};
   piece.commit_lsn = piece.end_lsn;
-  piece.ordinal = ordinal;
+  piece.ordinal = n;
   return *this;
 }
 
-void BatchBuilder::Add(const Schema& schema, change::ChangeKind kind, Row row, int64_t ordinal) {
-  CHECK(!batch_.transactions.empty());
+BatchBuilder& BatchBuilder::Step(change::SnapshotProgress step) {
+  batch_.snapshots.push_back(std::move(step));
+  return *this;
+}
+
+BatchBuilder& BatchBuilder::Begun(const Schema& schema, bool replaces) {
+  TableOf(schema);
+  return Step({.step = change::SnapshotStep::kBegun,
+               .table = schema->id(),
+               .replaces = replaces,
+               .begun_xid = 700});
+}
+
+BatchBuilder::Table& BatchBuilder::TableOf(const Schema& schema) {
   auto table = std::find_if(tables_.rbegin(), tables_.rend(),
                             [&](const Table& t) { return t.schema->id() == schema->id(); });
   if (table == tables_.rend() || !(*table->schema == *schema)) {
     tables_.push_back({.schema = schema, .rows = {}, .changes = {}});
     table = tables_.rbegin();
   }
+  return *table;
+}
+
+void BatchBuilder::Add(const Schema& schema, change::ChangeKind kind, Row row, int64_t ordinal) {
+  CHECK(!batch_.transactions.empty());
+  Table* const table = &TableOf(schema);
   change::TableChanges& changes = table->changes;
   const auto at = static_cast<int64_t>(table->rows.size());
   for (size_t c = 0; c < row.size(); ++c) {

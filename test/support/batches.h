@@ -87,8 +87,12 @@ class BatchBuilder {
   BatchBuilder& Part(uint64_t end_lsn, bool begins, bool ends, int64_t first_ordinal = 0,
                      change::TransactionKind kind = change::TransactionKind::kStream);
 
-  /// A piece of a snapshot: the `ordinal`th behind the commit that ends at `end_lsn`.
-  BatchBuilder& Piece(uint64_t end_lsn, int64_t ordinal);
+  /// The n-th piece of a snapshot behind the commit that ends at `end_lsn`.
+  BatchBuilder& Piece(uint64_t end_lsn, int64_t n);
+
+  /// A step recorded beside the piece. A kBegun brings `schema` along, if only without rows.
+  BatchBuilder& Step(change::SnapshotProgress step);
+  BatchBuilder& Begun(const Schema& schema, bool replaces);
 
   BatchBuilder& Insert(const Schema& schema, Row row);
   BatchBuilder& Snapshot(const Schema& schema, Row row);
@@ -104,6 +108,7 @@ class BatchBuilder {
  private:
   struct Table;
 
+  Table& TableOf(const Schema& schema);
   void Add(const Schema& schema, change::ChangeKind kind, Row row, int64_t ordinal);
 
   change::ChangeBatch batch_;

@@ -72,7 +72,7 @@ Result<bool> MemoryOutput::Offer(const std::shared_ptr<const ChangeBatch>& batch
   CHECK(source_.has_value());
   const change::Transaction& first = batch->transactions.front();
   CHECK(first.begins == !open_.has_value());
-  CHECK(!first.ends || first.end_lsn > appended_.commit_end);
+  CHECK(!first.ends || PositionBehind(first) > appended_);
   --room_;
   batches_.push_back(batch);
   Rebuild();
@@ -89,10 +89,11 @@ Result<bool> MemoryOutput::Offer(const std::shared_ptr<const ChangeBatch>& batch
 void MemoryOutput::Rebuild() {
   const change::Transaction& last = batches_.back()->transactions.back();
   if (last.ends) {
-    appended_ = {last.end_lsn, 0};
+    appended_ = PositionBehind(last);
     open_.reset();
     return;
   }
+  if (last.begins) appended_.ordinal = 0;  // from now on it counts the open one's changes
   for (const change::TableChanges& table : batches_.back()->tables) {
     if (!table.ordinals.empty()) {
       appended_.ordinal = std::max(appended_.ordinal, table.ordinals.back() + 1);
@@ -139,7 +140,15 @@ postgres::ResumePoint MemoryOutput::resume() const {
   for (const auto& batch : batches_) {
     for (const change::TableChanges& table : batch->tables) tables.push_back(table.schema->id());
   }
-  return {.source = source_, .appended = appended_, .tables = std::move(tables), .open = open_};
+  change::SnapshotLedger snapshots;
+  for (const auto& batch : batches_) {
+    for (const change::SnapshotProgress& step : batch->snapshots) snapshots.Apply(step);
+  }
+  return {.source = source_,
+          .appended = appended_,
+          .tables = std::move(tables),
+          .snapshots = std::move(snapshots),
+          .open = open_};
 }
 
 void MemoryOutput::LoseWhatIsNotDurable() {
