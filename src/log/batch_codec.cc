@@ -13,6 +13,7 @@
 
 #include "log/little_endian.h"
 #include "log/record.h"
+#include "log/snapshot_codec.h"
 
 namespace freshet::log {
 namespace {
@@ -37,13 +38,16 @@ enum class SideForm : uint8_t {
 
 void WriteHead(LittleEndianWriter& out, const BatchHead& head) {
   out.I64(head.offset.value);
-  out.U64(head.end.value);
+  out.U64(head.end.commit_end.value);
+  out.I64(head.end.ordinal);
   out.I64(head.newest_commit);
   out.I64(head.rows);
   out.U32((head.begins ? kHeadBegins : 0U) | (head.ends ? kHeadEnds : 0U));
   out.U32(head.transactions);
   out.U32(head.tables);
   out.U32(head.messages);
+  out.U32(head.snapshots);
+  out.U32(0);
 }
 
 void WriteTransaction(LittleEndianWriter& out, const change::Transaction& t) {
@@ -53,6 +57,7 @@ void WriteTransaction(LittleEndianWriter& out, const change::Transaction& t) {
   out.U32(t.xid.value);
   out.U64(t.commit_lsn.value);
   out.U64(t.end_lsn.value);
+  if (t.kind == change::TransactionKind::kSnapshot) out.I64(t.ordinal);
   out.I64(t.commit_time);
   out.String(t.origin);
 }
@@ -168,7 +173,8 @@ tl::unexpected<Error> FailBatch(std::string_view what) {
 BatchHead ReadHead(LittleEndianReader& in) {
   BatchHead head;
   head.offset = LogOffset{in.I64()};
-  head.end = change::Lsn{in.U64()};
+  head.end.commit_end = change::Lsn{in.U64()};
+  head.end.ordinal = in.I64();
   head.newest_commit = in.I64();
   head.rows = in.I64();
   const uint32_t flags = in.U32();
@@ -177,6 +183,8 @@ BatchHead ReadHead(LittleEndianReader& in) {
   head.transactions = in.U32();
   head.tables = in.U32();
   head.messages = in.U32();
+  head.snapshots = in.U32();
+  in.U32();
   return head;
 }
 
@@ -194,6 +202,7 @@ change::Transaction ReadTransaction(LittleEndianReader& in) {
   t.xid = change::Xid{in.U32()};
   t.commit_lsn = change::Lsn{in.U64()};
   t.end_lsn = change::Lsn{in.U64()};
+  if (t.kind == change::TransactionKind::kSnapshot) t.ordinal = in.I64();
   t.commit_time = in.I64();
   t.origin = in.String();
   return t;
@@ -338,14 +347,31 @@ bool ValidTransactionRun(const std::vector<change::Transaction>& all) {
     const change::Transaction& t = all[i];
     if (t.ends != (t.end_lsn != change::Lsn{})) return false;
     if (!(t.begins && t.ends) && all.size() != 1) return false;
-    if (i > 0 && all[i - 1].end_lsn >= t.end_lsn) return false;
+    if (t.ordinal < 0 || (t.ordinal > 0 && !t.ends)) return false;
+    if (i > 0 && PositionBehind(all[i - 1]) >= PositionBehind(t)) return false;
   }
   return true;
 }
 
+/// The same of snapshots, whose steps were read as valid ones.
+bool StepsFit(const ChangeBatch& batch) {
+  if (batch.snapshots.empty()) return true;
+  const change::Transaction& t = batch.transactions.front();
+  if (batch.transactions.size() != 1 || t.kind != change::TransactionKind::kSnapshot || !t.ends) {
+    return false;
+  }
+  return std::ranges::all_of(batch.snapshots, [&](const change::SnapshotProgress& step) {
+    return step.step != change::SnapshotStep::kBegun ||
+           std::ranges::any_of(batch.tables, [&](const TableChanges& table) {
+             return table.schema->id() == step.table;
+           });
+  });
+}
+
 }  // namespace
 
-BatchHead MakeBatchHead(const ChangeBatch& batch, LogOffset offset, change::Lsn before) {
+BatchHead MakeBatchHead(const ChangeBatch& batch, LogOffset offset,
+                        const change::Position& before) {
   BatchHead head{.offset = offset,
                  .end = before,
                  .newest_commit = 0,
@@ -354,8 +380,9 @@ BatchHead MakeBatchHead(const ChangeBatch& batch, LogOffset offset, change::Lsn 
                  .ends = batch.transactions.back().ends,
                  .transactions = static_cast<uint32_t>(batch.transactions.size()),
                  .tables = static_cast<uint32_t>(batch.tables.size()),
-                 .messages = static_cast<uint32_t>(batch.messages.size())};
-  if (head.ends) head.end = batch.transactions.back().end_lsn;
+                 .messages = static_cast<uint32_t>(batch.messages.size()),
+                 .snapshots = static_cast<uint32_t>(batch.snapshots.size())};
+  if (head.ends) head.end = PositionBehind(batch.transactions.back());
   for (const change::Transaction& t : batch.transactions) {
     head.newest_commit = std::max(head.newest_commit, t.commit_time);
   }
@@ -367,6 +394,15 @@ Result<BatchHead> DecodeBatchHead(std::span<const std::byte> payload) {
   const BatchHead head = ReadHead(in);
   if (!in.ok()) return FailBatch("shorter than its head");
   return head;
+}
+
+Result<std::vector<change::SnapshotProgress>> DecodeSnapshotSteps(
+    std::span<const std::byte> payload) {
+  LittleEndianReader in(payload);
+  const BatchHead head = ReadHead(in);
+  auto steps = ReadSnapshotSteps(in, head.snapshots);
+  if (!in.ok()) return FailBatch("a step of a snapshot is wrong or cut off");
+  return steps;
 }
 
 struct BatchEncoder::Impl {
@@ -401,6 +437,7 @@ Result<Gather*> BatchEncoder::Encode(const BatchHead& head, const ChangeBatch& b
 
   LittleEndianWriter front(impl_->front);
   WriteHead(front, head);
+  WriteSnapshotSteps(front, batch.snapshots);
   for (const change::Transaction& t : batch.transactions) WriteTransaction(front, t);
   for (const change::LogicalMessage& m : batch.messages) WriteMessage(front, m);
   for (size_t i = 0; i < batch.tables.size(); ++i) {
@@ -424,6 +461,7 @@ Result<std::shared_ptr<const ChangeBatch>> DecodeBatch(
   LittleEndianReader in(AsSpan(*payload));
   const BatchHead head = ReadHead(in);
   auto batch = std::make_shared<ChangeBatch>();
+  batch->snapshots = ReadSnapshotSteps(in, head.snapshots);
   for (uint32_t i = 0; i < head.transactions && in.ok(); ++i) {
     batch->transactions.push_back(ReadTransaction(in));
   }
@@ -452,6 +490,7 @@ Result<std::shared_ptr<const ChangeBatch>> DecodeBatch(
     batch->tables.push_back(std::move(front.table));
   }
   if (at != payload->size()) return FailBatch("bytes are left over");
+  if (!StepsFit(*batch)) return FailBatch("its snapshot steps do not fit");
   return batch;
 }
 

@@ -19,12 +19,12 @@ class Buffer;
 
 namespace freshet::log {
 
-inline constexpr int64_t kBatchHeadBytes = 48;
+inline constexpr int64_t kBatchHeadBytes = 64;
 
 /// The fixed front of a batch record: what a seek needs, readable without the rest.
 struct BatchHead {
   LogOffset offset;              ///< of this batch
-  change::Lsn end;               ///< of the last transaction ended in the log up to here; 0: none
+  change::Position end;          ///< behind the last transaction ended up to here; 0: none
   UnixMicros newest_commit = 0;  ///< highest commit time in the batch
   int64_t rows = 0;              ///< row images of all tables
   bool begins = true;            ///< the first transaction begins here
@@ -32,15 +32,21 @@ struct BatchHead {
   uint32_t transactions = 0;
   uint32_t tables = 0;
   uint32_t messages = 0;
+  uint32_t snapshots = 0;  ///< steps
 
   bool operator==(const BatchHead&) const = default;
 };
 
 /// The head of `batch` at `offset` in a log whose transactions before end at `before`.
-BatchHead MakeBatchHead(const change::ChangeBatch& batch, LogOffset offset, change::Lsn before);
+BatchHead MakeBatchHead(const change::ChangeBatch& batch, LogOffset offset,
+                        const change::Position& before);
 
 /// Errors: kMalformed.
 Result<BatchHead> DecodeBatchHead(std::span<const std::byte> payload);
+
+/// The steps of snapshots in a batch, without reading the rest of it. Errors: kMalformed.
+Result<std::vector<change::SnapshotProgress>> DecodeSnapshotSteps(
+    std::span<const std::byte> payload);
 
 /// Turns batches into payloads of batch records. Bytes: docs/log_format.md, "Batch".
 ///

@@ -1,6 +1,7 @@
 #include "log/checkpoint.h"
 
 #include "log/little_endian.h"
+#include "log/snapshot_codec.h"
 
 namespace freshet::log {
 namespace {
@@ -39,6 +40,7 @@ std::vector<std::byte> EncodeCheckpoint(const Checkpoint& checkpoint) {
   LittleEndianWriter out(bytes);
   out.I64(checkpoint.end.offset.value);
   out.U64(checkpoint.end.position.commit_end.value);
+  out.I64(checkpoint.end.position.ordinal);
   out.I64(checkpoint.open_since.value);
   out.I64(checkpoint.newest_commit);
   out.I64(checkpoint.written_at);
@@ -48,6 +50,8 @@ std::vector<std::byte> EncodeCheckpoint(const Checkpoint& checkpoint) {
   out.U8(static_cast<uint8_t>((checkpoint.transaction_open ? kTransactionOpen : 0) |
                               (checkpoint.source.has_value() ? kHasSource : 0)));
   if (checkpoint.source.has_value()) WriteSource(out, *checkpoint.source);
+  out.U32(static_cast<uint32_t>(checkpoint.snapshots.size()));
+  WriteSnapshotSteps(out, checkpoint.snapshots);
   return bytes;
 }
 
@@ -56,6 +60,7 @@ Result<Checkpoint> DecodeCheckpoint(std::span<const std::byte> payload) {
   Checkpoint checkpoint;
   checkpoint.end.offset = LogOffset{in.I64()};
   checkpoint.end.position.commit_end = change::Lsn{in.U64()};
+  checkpoint.end.position.ordinal = in.I64();
   checkpoint.open_since = LogOffset{in.I64()};
   checkpoint.newest_commit = in.I64();
   checkpoint.written_at = in.I64();
@@ -65,6 +70,8 @@ Result<Checkpoint> DecodeCheckpoint(std::span<const std::byte> payload) {
   const uint8_t flags = in.U8();
   checkpoint.transaction_open = (flags & kTransactionOpen) != 0;
   if ((flags & kHasSource) != 0) checkpoint.source = ReadSource(in);
+  const uint32_t steps = in.U32();
+  checkpoint.snapshots = ReadSnapshotSteps(in, steps);
   if (!in.Finished()) {
     return Fail(ErrorKind::kMalformed, "checkpoint record of {} bytes does not end with its fields",
                 payload.size());

@@ -24,6 +24,7 @@ struct Checkpoint {
   int64_t previous_bytes = 0;     ///< its size, once sealed
   uint32_t schema_count = 0;      ///< schema records that follow at once: the schemas in force
   std::optional<change::SourceIdentity> source = {};
+  std::vector<change::SnapshotProgress> snapshots = {};  ///< SnapshotLedger::Steps()
 
   bool operator==(const Checkpoint&) const = default;
 };

@@ -48,9 +48,48 @@ ordered_json ToJson(const change::Transaction& t) {
                       {"commit_lsn", ToString(t.commit_lsn)},
                       {"commit_time", t.commit_time}};
   if (t.ends) out["end_lsn"] = ToString(t.end_lsn);
+  if (t.ordinal != 0) out["ordinal"] = t.ordinal;
   if (!t.begins) out["begins"] = false;
   if (!t.ends) out["ends"] = false;
   if (!t.origin.empty()) out["origin"] = t.origin;
+  return out;
+}
+
+std::string_view StepName(change::SnapshotStep step) {
+  switch (step) {
+    case change::SnapshotStep::kWanted:
+      return "wanted";
+    case change::SnapshotStep::kBegun:
+      return "begun";
+    case change::SnapshotStep::kAdvanced:
+      return "advanced";
+    case change::SnapshotStep::kFinished:
+      return "finished";
+  }
+  return "unknown";
+}
+
+ordered_json ToJson(const std::vector<change::SnapshotProgress>& steps) {
+  ordered_json out = ordered_json::array();
+  for (const change::SnapshotProgress& step : steps) {
+    ordered_json json = {{"step", StepName(step.step)}, {"table", step.table.value}};
+    if (step.step == change::SnapshotStep::kBegun) {
+      json["replaces"] = step.replaces;
+      json["begun_xid"] = std::to_string(step.begun_xid);
+    }
+    if (step.step == change::SnapshotStep::kAdvanced) {
+      json["part"] = step.part.value;
+      json["filenode"] = step.filenode;
+      json["done"] = step.part_done;
+      json["rows"] = step.part_rows;
+      json["blocks"] = ordered_json::array();
+      for (const change::BlockRange& range : step.blocks) {
+        json["blocks"].push_back({range.first, range.end});
+      }
+      json["key_columns"] = step.last_key.size();  // the values are users' data
+    }
+    out.push_back(std::move(json));
+  }
   return out;
 }
 
@@ -72,6 +111,7 @@ ordered_json ToJson(const Checkpoint& checkpoint) {
                       {"written_at", checkpoint.written_at},
                       {"schemas", checkpoint.schema_count}};
   if (checkpoint.source.has_value()) out["source"] = ToJson(*checkpoint.source);
+  if (!checkpoint.snapshots.empty()) out["snapshots"] = ToJson(checkpoint.snapshots);
   return out;
 }
 
@@ -135,6 +175,7 @@ ordered_json ToJson(const change::ChangeBatch& batch, const DumpFilter& filter) 
     if (filter.rows) message["content"] = m.content;
     out["messages"].push_back(std::move(message));
   }
+  if (!batch.snapshots.empty()) out["snapshots"] = ToJson(batch.snapshots);
   return out;
 }
 
@@ -142,7 +183,8 @@ ordered_json ToJson(const change::ChangeBatch& batch, const DumpFilter& filter) 
 bool MayPass(const BatchHead& head, const DumpFilter& filter, change::Lsn end_before) {
   if (filter.from.has_value() && head.offset < *filter.from) return false;
   if (filter.to.has_value() && head.offset >= *filter.to) return false;
-  if (filter.from_lsn.has_value() && head.ends && head.end < *filter.from_lsn) return false;
+  if (filter.from_lsn.has_value() && head.ends && head.end.commit_end < *filter.from_lsn)
+    return false;
   if (filter.to_lsn.has_value() && end_before >= *filter.to_lsn) return false;
   return !filter.from_time.has_value() || head.newest_commit >= *filter.from_time;
 }
@@ -205,7 +247,7 @@ class Dumper {
 
   Status Batch(SegmentReader& segment, int64_t at, const RecordHeader& header, int64_t size) {
     FRESHET_TRY(const BatchHead head, segment.BatchHeadAt(at, header, size));
-    const bool may_pass = MayPass(head, filter_, std::exchange(end_before_, head.end));
+    const bool may_pass = MayPass(head, filter_, std::exchange(end_before_, head.end.commit_end));
     if (!may_pass) return {};
     FRESHET_TRY(const auto batch, segment.BatchAt(at, header));
     if (!Passes(*batch, filter_)) return {};

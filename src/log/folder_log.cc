@@ -89,6 +89,7 @@ Status FolderLog::GoOn(Recovered recovered) {
     stats.budget_bytes = options_.budget.bytes;
     for (const SegmentInfo& segment : recovered.sealed) stats.size_bytes += segment.size_bytes;
     state_->source = source_;
+    state_->snapshots = std::move(recovered.snapshots);
     state_->segments = std::move(recovered.sealed);
   }
   return BeginSegment(std::move(recovered.next));
@@ -103,6 +104,7 @@ Status FolderLog::BeginSegment(Checkpoint next) {
   std::vector<std::vector<std::byte>> schemas;
   for (const auto& [id, in_force] : in_force_) schemas.push_back(EncodeSchema(*in_force.schema));
   next.schema_count = static_cast<uint32_t>(schemas.size());
+  next.snapshots = snapshots().Steps();
   next.written_at = clock_.Now();
   FRESHET_TRY(writer_, SegmentWriter::Create(fs_, options_.path, id_, next, schemas));
   size_t i = 0;
@@ -174,6 +176,11 @@ std::vector<std::shared_ptr<const change::TableSchema>> FolderLog::schemas() con
   return state_->schemas;
 }
 
+change::SnapshotLedger FolderLog::snapshots() const {
+  const MutexLock lock(state_->mutex);
+  return state_->snapshots;
+}
+
 void FolderLog::PublishSchemas() {
   std::vector<std::shared_ptr<const change::TableSchema>> schemas;
   for (const auto& [id, in_force] : in_force_) schemas.push_back(in_force.schema);
@@ -191,10 +198,10 @@ Status FolderLog::CheckFollows(const change::ChangeBatch& batch) const {
                 first.begins ? "the start of a transaction" : "a later part of a transaction",
                 transaction_open_ ? "inside a" : "behind a whole");
   }
-  if (first.ends && first.end_lsn <= end_.position.commit_end) {
+  if (first.ends && PositionBehind(first) <= end_.position) {
     return Fail(ErrorKind::kFatal,
                 "the log ends at {} and was given a transaction that ends before, at {}",
-                ToString(end_.position), ToString(first.end_lsn));
+                ToString(end_.position), ToString(PositionBehind(first)));
   }
   return {};
 }
@@ -228,7 +235,7 @@ Result<LogEnd> FolderLog::Append(std::shared_ptr<const change::ChangeBatch> batc
   for (const change::TableChanges& table : batch->tables) {
     FRESHET_TRY(places.emplace_back(), PlaceOf(table.schema));
   }
-  const BatchHead head = MakeBatchHead(*batch, end_.offset, end_.position.commit_end);
+  const BatchHead head = MakeBatchHead(*batch, end_.offset, end_.position);
   FRESHET_TRY(Gather* const payload, encoder_.Encode(head, *batch, places));
   FRESHET_TRY([[maybe_unused]] const int64_t at, writer_->Append(RecordKind::kBatch, *payload));
   FRESHET_FAILPOINT("after_append");
@@ -237,7 +244,7 @@ Result<LogEnd> FolderLog::Append(std::shared_ptr<const change::ChangeBatch> batc
 
 LogEnd FolderLog::Publish(std::shared_ptr<const change::ChangeBatch> batch, const BatchHead& head) {
   if (head.begins) open_since_ = end_.offset;
-  end_ = {.offset = {end_.offset.value + 1}, .position = {head.end, 0}};
+  end_ = {.offset = {end_.offset.value + 1}, .position = head.end};
   transaction_open_ = !head.ends;
   newest_commit_ = std::max(newest_commit_, head.newest_commit);
   const int64_t memory_bytes = batch->size_bytes();
@@ -250,6 +257,7 @@ LogEnd FolderLog::Publish(std::shared_ptr<const change::ChangeBatch> batch, cons
     segment.size_bytes = writer_->size_bytes();
     LogStats& stats = state_->stats;
     stats.appended = end_;
+    for (const change::SnapshotProgress& step : batch->snapshots) state_->snapshots.Apply(step);
     stats.size_bytes += written;
     stats.appended_bytes_total += written;
     stats.tail_bytes += memory_bytes;

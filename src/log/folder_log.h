@@ -29,6 +29,7 @@ class FolderLog final : public Log {
   std::optional<change::SourceIdentity> source() const override;
   Status SetSource(const change::SourceIdentity& source) override;
   std::vector<std::shared_ptr<const change::TableSchema>> schemas() const override;
+  change::SnapshotLedger snapshots() const override;
   Result<LogEnd> Append(std::shared_ptr<const change::ChangeBatch> batch) override;
   Result<LogEnd> Sync() override;
   Status Retain(LogOffset needed) override;

@@ -18,7 +18,7 @@ std::span<const std::byte> AsSpan(const arrow::Buffer& buffer) {
 
 /// Counts a batch whose head is `head` into the report of its segment.
 void Count(const BatchHead& head, SegmentReport& report) {
-  report.end = {.offset = {head.offset.value + 1}, .position = {head.end, 0}};
+  report.end = {.offset = {head.offset.value + 1}, .position = head.end};
   report.ends_open = !head.ends;
   ++report.batches;
   report.transactions += head.ends ? head.transactions : 0;
@@ -29,9 +29,20 @@ void Count(const BatchHead& head, SegmentReport& report) {
   report.newest_commit = std::max(report.newest_commit, head.newest_commit);
 }
 
+/// Takes the steps of the batch record `header` at `at` into `snapshots`.
+Status ApplySteps(SegmentReader& segment, int64_t at, const RecordHeader& header,
+                  change::SnapshotLedger& snapshots) {
+  FRESHET_TRY(const auto bytes, segment.PayloadAt(at, header));
+  if (bytes == nullptr) return Fail(segment.Damage(at, "a checksum does not match"));
+  FRESHET_TRY(const auto steps, DecodeSnapshotSteps(AsSpan(*bytes)));
+  for (const change::SnapshotProgress& step : steps) snapshots.Apply(step);
+  return {};
+}
+
 /// Fills `report` from the records of `segment`. Errors: kCorrupt, kIo.
 Status InspectRecords(SegmentReader& segment, bool last, const InspectOptions& options,
-                      SegmentReport& report, std::optional<change::SourceIdentity>& source) {
+                      SegmentReport& report, std::optional<change::SourceIdentity>& source,
+                      change::SnapshotLedger& snapshots) {
   report.whole_bytes = segment.begin();
   FRESHET_TRY(const WalkEnd end,
               WalkRecords(segment, report.size_bytes, last, options.check_everything,
@@ -49,6 +60,9 @@ Status InspectRecords(SegmentReader& segment, bool last, const InspectOptions& o
                                   const arrow::Status valid = table.rows->ValidateFull();
                                   if (!valid.ok()) return Fail(segment.Damage(at, valid.message()));
                                 }
+                              }
+                              if (head.snapshots > 0) {
+                                FRESHET_RETURN_IF_ERROR(ApplySteps(segment, at, header, snapshots));
                               }
                               Count(head, report);
                             } else if (header.kind == RecordKind::kSource) {
@@ -133,12 +147,15 @@ Result<InspectReport> Inspect(FileSystem& fs, const std::string& folder,
     }
     const Checkpoint& checkpoint = (*segment)->checkpoint();
     if (checkpoint.source.has_value()) report.source = checkpoint.source;
+    report.snapshots = {};
+    for (const change::SnapshotProgress& step : checkpoint.snapshots) report.snapshots.Apply(step);
     report.id = (*segment)->log_id();
     segment_report.start = segment_report.end = checkpoint.end;
     segment_report.created_at = checkpoint.written_at;
     segment_report.ends_open = checkpoint.transaction_open;
     FRESHET_TRY(segment_report.size_bytes, (*segment)->SizeBytes());
-    const Status records = InspectRecords(**segment, last, options, segment_report, report.source);
+    const Status records =
+        InspectRecords(**segment, last, options, segment_report, report.source, report.snapshots);
     if (!records.has_value()) {
       if (records.error().kind != ErrorKind::kCorrupt) return Fail(records.error());
       MarkDamaged(records.error().message, segment_report);

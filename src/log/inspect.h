@@ -46,6 +46,7 @@ struct SegmentReport {
 struct InspectReport {
   LogId id;
   std::optional<change::SourceIdentity> source;
+  change::SnapshotLedger snapshots;  ///< tables whose rows are not all there, as of the end
   std::vector<SegmentReport> segments;
   LogEnd start;
   LogEnd end;

@@ -93,6 +93,9 @@ class Log {
   /// Schemas in force at the end of the log, newest version of each table.
   virtual std::vector<std::shared_ptr<const change::TableSchema>> schemas() const = 0;
 
+  /// The tables whose rows are not all in the log, as of its end.
+  virtual change::SnapshotLedger snapshots() const = 0;
+
   /// Writes `batch` behind the last and shows it to readers at once; not durable before Sync().
   /// On kNoSpace nothing was appended and the call may be repeated.
   virtual Result<LogEnd> Append(std::shared_ptr<const change::ChangeBatch> batch) = 0;

@@ -12,7 +12,7 @@ FolderReader::FolderReader(FileSystem& fs, std::string folder, std::shared_ptr<S
       state_(std::move(state)),
       next_(start.offset),
       place_(start.place),
-      skip_to_(change::Position{position.commit_end, 0}) {}
+      skip_to_(position) {}
 
 Result<std::optional<LogEntry>> FolderReader::Next(std::chrono::nanoseconds timeout,
                                                    std::stop_token stop) {
@@ -93,7 +93,7 @@ Result<LogEntry> FolderReader::ReadFromDisk() {
     }
     place_ = behind;
     return LogEntry{.batch = std::move(batch),
-                    .end = {.offset = {next_.value + 1}, .position = {head.end, 0}}};
+                    .end = {.offset = {next_.value + 1}, .position = head.end}};
   }
 }
 

@@ -50,7 +50,12 @@ Status ApplyRecord(SegmentReader& segment, int64_t at, const RecordHeader& heade
         return Fail(segment.Damage(at, fmt::format("it holds batch {} where batch {} belongs",
                                                    head->offset.value, end.offset.value)));
       }
-      end = {.offset = {end.offset.value + 1}, .position = {head->end, 0}};
+      if (head->snapshots > 0) {
+        const auto steps = DecodeSnapshotSteps(payload);
+        if (!steps.has_value()) return Fail(segment.Damage(at, steps.error().message));
+        for (const change::SnapshotProgress& step : *steps) scan.snapshots.Apply(step);
+      }
+      end = {.offset = {end.offset.value + 1}, .position = head->end};
       open = !head->ends;
       scan.newest_commit = std::max(scan.newest_commit, head->newest_commit);
       return {};
@@ -172,9 +177,11 @@ Result<SegmentScan> ScanSegment(SegmentReader& segment, int64_t size_bytes, bool
   SegmentScan scan;
   LogEnd end = checkpoint.end;
   bool open = checkpoint.transaction_open;
-  SegmentScan at_boundary;  // all but its schemas, whose count is enough
+  // All but its schemas, whose count is enough, and its snapshots, which change at boundaries only.
+  SegmentScan at_boundary;
   size_t schemas_at_boundary = 0;
   scan.source = checkpoint.source;
+  for (const change::SnapshotProgress& step : checkpoint.snapshots) scan.snapshots.Apply(step);
   scan.newest_commit = checkpoint.newest_commit;
   scan.synced_bytes = segment.begin();
 
@@ -204,6 +211,7 @@ Result<SegmentScan> ScanSegment(SegmentReader& segment, int64_t size_bytes, bool
   at_boundary.synced_bytes = scan.synced_bytes;
   at_boundary.schemas = std::move(scan.schemas);
   at_boundary.schemas.resize(schemas_at_boundary);
+  at_boundary.snapshots = std::move(scan.snapshots);
   return at_boundary;
 }
 
@@ -262,6 +270,7 @@ Result<Recovered> Recover(FileSystem& fs, const std::string& folder) {
     out.next.previous_bytes = out.sealed.back().size_bytes;
   }
   out.schemas = NewestOfEach(scan);
+  out.snapshots = std::move(scan.snapshots);
   return out;
 }
 

@@ -25,6 +25,8 @@ struct Recovered {
   /// Schemas in force at the end, newest version of each table.
   std::vector<std::shared_ptr<const change::TableSchema>> schemas;
 
+  change::SnapshotLedger snapshots;  ///< in force at the end; next.snapshots is unset
+
   int64_t cut_bytes = 0;  ///< taken off the end: torn records and an unfinished transaction
 };
 
@@ -36,7 +38,8 @@ struct SegmentScan {
   UnixMicros newest_commit = 0;
   std::optional<change::SourceIdentity> source;
   std::vector<std::shared_ptr<const change::TableSchema>> schemas;  ///< in order of their records
-  int64_t synced_bytes = 0;                                         ///< known to have been durable
+  change::SnapshotLedger snapshots;
+  int64_t synced_bytes = 0;  ///< known to have been durable
 };
 
 /// Reads every record of a segment of `size_bytes` and checks it (WalkRecords() says how). In the

@@ -67,7 +67,7 @@ Result<SeekResult> SeekPosition(FileSystem& fs, const std::string& folder,
     FRESHET_TRY(const auto step, walker.Next());
     // Parts of a transaction that has not ended carry the end of the one before: a start stays in
     // front of them until they end.
-    if (!step.has_value() || change::Position{step->head.end, 0} > position) return result;
+    if (!step.has_value() || step->head.end > position) return result;
     if (step->head.ends) {
       result = {.offset = {step->head.offset.value + 1}, .place = step->behind};
     }
@@ -95,13 +95,13 @@ Result<change::Position> SeekTime(FileSystem& fs, const std::string& folder,
     FRESHET_TRY(const auto step, walker.Next());
     if (!step.has_value()) return end;
     if (step->head.newest_commit < time) {
-      before.commit_end = step->head.end;
+      before = step->head.end;
       continue;
     }
     FRESHET_TRY(const auto batch, walker.segment().BatchAt(step->at.byte, step->record));
     for (const change::Transaction& t : batch->transactions) {
       if (t.commit_time >= time) return before;
-      before.commit_end = t.end_lsn;
+      if (t.ends) before = PositionBehind(t);
     }
     return Fail(walker.segment().Damage(step->at.byte, "a batch's head and body differ"));
   }

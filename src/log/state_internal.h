@@ -33,6 +33,7 @@ struct State {
   bool transaction_open GUARDED_BY(mutex) = false;
   std::optional<change::SourceIdentity> source GUARDED_BY(mutex);
   std::vector<std::shared_ptr<const change::TableSchema>> schemas GUARDED_BY(mutex);
+  change::SnapshotLedger snapshots GUARDED_BY(mutex);
 
   /// The offset of the first batch in `tail`; the end when it is empty.
   LogOffset tail_begin() const REQUIRES(mutex) {

@@ -21,7 +21,7 @@ std::shared_ptr<arrow::Buffer> Encoded(const ChangeBatch& batch,
                                        Compression compression = Compression::kNone) {
   BatchEncoder encoder(compression);
   const std::vector<int64_t> places(batch.tables.size(), 200);
-  const auto out = encoder.Encode(MakeBatchHead(batch, {3}, {50}), batch, places);
+  const auto out = encoder.Encode(MakeBatchHead(batch, {3}, {{50}, 2}), batch, places);
   EXPECT_TRUE(out.has_value()) << out.error();
   std::string bytes;
   for (const auto& span : (*out)->Spans({})) {
@@ -43,6 +43,7 @@ Result<std::shared_ptr<const ChangeBatch>> Decoded(
 void ExpectEqual(const ChangeBatch& a, const ChangeBatch& b) {
   EXPECT_EQ(a.transactions, b.transactions);
   EXPECT_EQ(a.messages, b.messages);
+  EXPECT_EQ(a.snapshots, b.snapshots);
   ASSERT_EQ(a.tables.size(), b.tables.size());
   for (size_t i = 0; i < a.tables.size(); ++i) {
     EXPECT_TRUE(a.tables[i].rows->Equals(*b.tables[i].rows));
@@ -104,7 +105,7 @@ TEST(BatchCodecTest, HeadSaysWhatASeekNeeds) {
 
   ASSERT_TRUE(head.has_value());
   EXPECT_EQ(head->offset, LogOffset{3});
-  EXPECT_EQ(head->end, change::Lsn{50});  // of the transaction before
+  EXPECT_EQ(head->end, (change::Position{{50}, 2}));  // of the transaction before
   EXPECT_EQ(head->newest_commit, part->transactions[0].commit_time);
   EXPECT_EQ(head->rows, 1);
   EXPECT_TRUE(head->begins);
@@ -122,6 +123,96 @@ TEST(BatchCodecTest, RowsOfOneKindCostAFewBytesBesideTheirValues) {
 
   // 8 + 3 + 16 bytes of values, an offset of 4 and validity bits: nothing of the side columns' 13.
   EXPECT_LT(of_rows(2000) - of_rows(1000), 1000 * 33);
+}
+
+/// A piece of a snapshot with a step of every kind.
+std::shared_ptr<const ChangeBatch> PieceWithSteps(
+    const std::shared_ptr<const change::TableSchema>& items) {
+  using change::SnapshotStep;
+  const change::TableId table = items->id();
+  return BatchBuilder()
+      .Piece(900, 7)
+      .Begun(items, true)
+      .Snapshot(items, {"1", "nut", "0.10"})
+      .Step({.step = SnapshotStep::kAdvanced,
+             .table = table,
+             .part = {77},
+             .filenode = 5,
+             .blocks = {{0, 8}, {10, 12}},
+             .last_key = {"1", "nut"},
+             .part_done = true,
+             .part_rows = 1})
+      .Step({.step = SnapshotStep::kFinished, .table = table})
+      .Step({.step = SnapshotStep::kWanted, .table = table})
+      .Build();
+}
+
+std::span<const std::byte> AsSpan(const arrow::Buffer& buffer) {
+  return {reinterpret_cast<const std::byte*>(buffer.data()), static_cast<size_t>(buffer.size())};
+}
+
+TEST(BatchCodecTest, PieceOfASnapshotComesBackWithItsOrdinalAndSteps) {
+  const auto items = MakeItemsSchema();
+  const auto batch = PieceWithSteps(items);
+  const auto payload = Encoded(*batch);
+
+  const auto back = Decoded(payload, items);
+
+  ASSERT_TRUE(back.has_value()) << back.error();
+  ExpectEqual(**back, *batch);
+  EXPECT_EQ(DecodeBatchHead(AsSpan(*payload))->end, (change::Position{{900}, 7}));
+}
+
+/// Recovery reads them so: it knows no schemas and needs no rows.
+TEST(BatchCodecTest, StepsAreReadWithoutTheRest) {
+  const auto items = MakeItemsSchema();
+  const auto batch = PieceWithSteps(items);
+
+  const auto steps = DecodeSnapshotSteps(AsSpan(*Encoded(*batch)));
+
+  ASSERT_TRUE(steps.has_value()) << steps.error();
+  EXPECT_EQ(*steps, batch->snapshots);
+}
+
+TEST(BatchCodecTest, StepWithMoreRangesThanTheLimitIsRefused) {
+  const auto items = MakeItemsSchema();
+  ChangeBatch batch = *PieceWithSteps(items);
+  change::SnapshotProgress& step = batch.snapshots[1];
+  step.blocks.clear();
+  for (int64_t i = 0; step.blocks.size() <= change::kMostBlockRanges; ++i) {
+    step.blocks.push_back({i * 10, i * 10 + 5});
+  }
+  const auto payload = Encoded(batch);
+
+  EXPECT_EQ(Decoded(payload, items).error().kind, ErrorKind::kMalformed);
+  EXPECT_FALSE(DecodeSnapshotSteps(AsSpan(*payload)).has_value());
+}
+
+TEST(BatchCodecTest, StepsBesideAStreamedTransactionAreRefused) {
+  const auto items = MakeItemsSchema();
+  ChangeBatch batch = *BatchBuilder().Begin(100).Insert(items, {"1", "nut", "0.10"}).Build();
+  batch.snapshots = {{.step = change::SnapshotStep::kFinished, .table = items->id()}};
+
+  EXPECT_EQ(Decoded(Encoded(batch), items).error().kind, ErrorKind::kMalformed);
+}
+
+TEST(BatchCodecTest, BegunTableMustBeInTheBatch) {
+  const auto items = MakeItemsSchema();
+  ChangeBatch batch = *BatchBuilder().Piece(100, 1).Build();
+  batch.snapshots = {{.step = change::SnapshotStep::kBegun, .table = items->id()}};
+
+  EXPECT_EQ(Decoded(Encoded(batch), items).error().kind, ErrorKind::kMalformed);
+}
+
+TEST(BatchCodecTest, AnyBrokenByteOfAPieceIsRefusedOrKeepsTheInvariants) {
+  const auto items = MakeItemsSchema();
+  const auto payload = Encoded(*PieceWithSteps(items));
+  for (int64_t at = 0; at < payload->size(); ++at) {
+    std::string bytes = payload->ToString();
+    bytes[static_cast<size_t>(at)] = static_cast<char>(~bytes[static_cast<size_t>(at)]);
+    const auto back = Decoded(arrow::Buffer::FromString(std::move(bytes)), items);
+    if (back.has_value()) change::CheckInvariants(**back);
+  }
 }
 
 TEST(BatchCodecTest, NoPrefixOfABatchIsABatch) {

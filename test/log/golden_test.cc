@@ -88,13 +88,15 @@ void WriteSegment(FileSystem& fs, const std::string& folder) {
   source.publication = "freshet";
   source.consistent_point = {0x1000};
   source.created_at = 1'700'000'000'000'000;
-  const Checkpoint checkpoint{.end = {{7}, {{0x1600}, 0}},
-                              .newest_commit = 1'700'000'000'000'001,
-                              .written_at = 1'700'000'000'000'002,
-                              .previous = {0},
-                              .previous_bytes = 4096,
-                              .schema_count = 1,
-                              .source = source};
+  const Checkpoint checkpoint{
+      .end = {{7}, {{0x1600}, 3}},
+      .newest_commit = 1'700'000'000'000'001,
+      .written_at = 1'700'000'000'000'002,
+      .previous = {0},
+      .previous_bytes = 4096,
+      .schema_count = 1,
+      .source = source,
+      .snapshots = {{.step = change::SnapshotStep::kWanted, .table = every->id()}}};
   const std::vector<std::byte> in_force[] = {EncodeSchema(*every)};
   auto writer =
       SegmentWriter::Create(fs, folder, {"000102030405060708090a0b0c0d0e0f"}, checkpoint, in_force);
@@ -121,7 +123,23 @@ void WriteSegment(FileSystem& fs, const std::string& folder) {
           .Message("audit", "who\nwhat")
           .Build(),
       BatchBuilder().Part(0x4000, true, false).Snapshot(items, {"2", "bolt", Null()}).Build(),
-      BatchBuilder().Part(0x4000, false, true, 1).Snapshot(items, {"3", "gear", "3.00"}).Build()};
+      BatchBuilder().Part(0x4000, false, true, 1).Snapshot(items, {"3", "gear", "3.00"}).Build(),
+      BatchBuilder()
+          .Piece(0x4000, 1)
+          .Snapshot(items, {"4", "nail", "0.01"})
+          .Begun(items, true)
+          .Step({.step = change::SnapshotStep::kAdvanced,
+                 .table = items->id(),
+                 .part = items->id(),
+                 .filenode = 16'405,
+                 .blocks = {{0, 128}, {256, 384}},
+                 .last_key = {"4"},
+                 .part_rows = 1})
+          .Build(),
+      BatchBuilder()
+          .Piece(0x4000, 2)
+          .Step({.step = change::SnapshotStep::kFinished, .table = items->id()})
+          .Build()};
   LogEnd end = checkpoint.end;
   for (const auto& batch : batches) {
     std::vector<int64_t> places;
@@ -130,11 +148,11 @@ void WriteSegment(FileSystem& fs, const std::string& folder) {
                                                          : items_place);
     }
     BatchEncoder encoder(Compression::kNone);
-    const BatchHead head = MakeBatchHead(*batch, end.offset, end.position.commit_end);
+    const BatchHead head = MakeBatchHead(*batch, end.offset, end.position);
     const auto encoded = encoder.Encode(head, *batch, places);
     ASSERT_TRUE(encoded.has_value()) << encoded.error();
     ASSERT_TRUE((*writer)->Append(RecordKind::kBatch, **encoded).has_value());
-    end = {{end.offset.value + 1}, {head.end, 0}};
+    end = {{end.offset.value + 1}, head.end};
   }
   ASSERT_TRUE((*writer)->Seal().has_value());
 }

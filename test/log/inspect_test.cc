@@ -154,6 +154,33 @@ TEST_F(InspectTest, DumpTellsNoValuesUnlessAsked) {
   EXPECT_EQ(row["exceptions"]["amount"], "NaN");
 }
 
+TEST_F(InspectTest, StepsOfSnapshotsAreToldWithoutTheValuesOfKeys) {
+  {
+    const auto log = Open();
+    Append(*log, BatchBuilder()
+                     .Piece(100, 3)
+                     .Begun(items_, true)
+                     .Step({.step = change::SnapshotStep::kAdvanced,
+                            .table = items_->id(),
+                            .part = {77},
+                            .last_key = {"private key"},
+                            .part_rows = 5})
+                     .Build());
+  }
+
+  const auto report = Inspect(fs_, options_.path, {});
+  const auto dumped = Dumped({.rows = true});
+
+  ASSERT_TRUE(report.has_value()) << report.error();
+  EXPECT_EQ(report->end.position, (change::Position{{100}, 3}));
+  EXPECT_EQ(report->snapshots.unfinished().at(items_->id()).parts.at({77}).part_rows, 5);
+  ASSERT_EQ(dumped.size(), 1U);
+  EXPECT_EQ(dumped[0]["end"], "0/64+3");
+  EXPECT_EQ(dumped[0]["snapshots"][0]["step"], "begun");
+  EXPECT_EQ(dumped[0]["snapshots"][1]["rows"], 5);
+  EXPECT_THAT(dumped[0].dump(), Not(HasSubstr("private key")));
+}
+
 TEST_F(InspectTest, DumpFiltersByOffsetLsnAndCount) {
   WriteFive();
 

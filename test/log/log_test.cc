@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "support/batches.h"
 #include "support/log_fixture.h"
 
@@ -114,6 +116,74 @@ TEST_F(LogTest, BatchThatDoesNotFollowIsRefused) {
   EXPECT_FALSE(log->Append(ItemsPart(300, false, true, {"2", "nut", "0.10"})).has_value());
   EXPECT_FALSE(log->Append(std::make_shared<change::ChangeBatch>()).has_value());
   EXPECT_EQ(log->stats().appended.offset, LogOffset{1});
+}
+
+TEST_F(LogTest, PiecesOfSnapshotsFollowByTheirOrdinals) {
+  const auto log = Open();
+  const auto piece = [&](uint64_t end, int64_t n) {
+    return test::BatchBuilder().Piece(end, n).Snapshot(items_, {"1", "nut", "0.10"}).Build();
+  };
+  Append(*log, Items(100, {"1", "nut", "0.10"}));
+  Append(*log, piece(100, 1));
+  EXPECT_EQ(log->stats().appended.position, (change::Position{Lsn{100}, 1}));
+
+  EXPECT_EQ(log->Append(piece(100, 1)).error().kind, ErrorKind::kFatal);
+  EXPECT_EQ(log->Append(piece(90, 2)).error().kind, ErrorKind::kFatal);
+  EXPECT_EQ(log->Append(Items(100, {"1", "nut", "0.10"})).error().kind, ErrorKind::kFatal);
+  Append(*log, piece(100, 2));
+  Append(*log, ItemsPart(200, true, false, {"2", "bolt", "0.20"}));
+  EXPECT_EQ(log->stats().appended.position, (change::Position{Lsn{100}, 2}));
+}
+
+/// The log's end and its ledger are known again from checkpoints and from steps behind them,
+/// however the records lie in segments and whatever the power failure left of the last one.
+TEST_F(LogTest, SnapshotsGoOnWhereTheirRowsInTheLogEnd) {
+  const change::TableId table = items_->id();
+  const auto step = [&](int64_t n, change::SnapshotProgress progress) {
+    return BatchBuilder()
+        .Piece(100, n)
+        .Snapshot(items_, {std::to_string(n), "nut", "0.10"})
+        .Step(std::move(progress))
+        .Build();
+  };
+  std::set<int64_t> ends;
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    options_.path = fmt::format("log {}", seed);
+    options_.segment_size.bytes = seed % 2 == 0 ? 1 : int64_t{1} << 20;
+    auto log = Open();
+    Append(*log, step(0, {.step = change::SnapshotStep::kWanted, .table = table}));
+    Append(*log, step(1, {.step = change::SnapshotStep::kWanted, .table = {7}}));
+    Append(*log, BatchBuilder().Piece(100, 2).Begun(items_, false).Build());
+    for (int64_t n = 3; n <= 9; ++n) {
+      Append(*log, step(n, {.step = change::SnapshotStep::kAdvanced,
+                            .table = table,
+                            .part = table,
+                            .blocks = {{0, n}},
+                            .part_rows = n}));
+    }
+    Append(*log, step(10, {.step = change::SnapshotStep::kFinished, .table = {7}}));
+    ASSERT_TRUE(log->Sync().has_value());
+    Append(*log, step(11, {.step = change::SnapshotStep::kFinished, .table = table}));
+    EXPECT_TRUE(log->snapshots().unfinished().empty());
+
+    log = CrashAndOpen(std::move(log), seed);
+    const Position end = log->stats().appended.position;
+    const auto snapshots = log->snapshots();
+    log.reset();
+    log = Open();
+
+    EXPECT_EQ(end.commit_end, Lsn{100});
+    EXPECT_EQ(snapshots.unfinished().size(), end.ordinal == 10 ? 1U : 0U);
+    if (end.ordinal == 10) {
+      EXPECT_THAT(snapshots.unfinished().at(table).parts.at(table).blocks,
+                  ElementsAre(change::BlockRange{0, 9}));
+    }
+    EXPECT_EQ(log->snapshots(), snapshots);
+    EXPECT_EQ(log->stats().appended.position, end);
+    EXPECT_EQ(ReadTexts(*log).size(), static_cast<size_t>(end.ordinal));
+    ends.insert(end.ordinal);
+  }
+  EXPECT_THAT(ends, ElementsAre(10, 11));
 }
 
 TEST_F(LogTest, FullDiskLosesNothingAndTheAppendMayBeRepeated) {

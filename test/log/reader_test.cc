@@ -82,6 +82,27 @@ TEST_F(ReaderTest, ReaderStartsBehindAnyPosition) {
   }
 }
 
+TEST_F(ReaderTest, ReaderStartsBetweenPiecesBehindOneCommit) {
+  for (const int64_t segment_bytes : {int64_t{1}, int64_t{1} << 20}) {
+    options_.path = fmt::format("log of {}", segment_bytes);
+    options_.segment_size.bytes = segment_bytes;
+    options_.memory_tail.bytes = 1;
+    const auto log = Open();
+    Append(*log, Items(100, {"0", "nut", "0.10"}));
+    for (int64_t n = 1; n <= 5; ++n) {
+      Append(*log,
+             BatchBuilder().Piece(100, n).Snapshot(items_, {std::to_string(n), "p", "1"}).Build());
+    }
+    Append(*log, Items(200, {"9", "nut", "0.10"}));
+
+    for (int64_t n = 0; n <= 5; ++n) {
+      const auto reader = log->NewReader(Position{Lsn{100}, n});
+      ASSERT_TRUE(reader.has_value()) << reader.error();
+      EXPECT_EQ(Drain(**reader).size(), static_cast<size_t>(5 - n + 1));
+    }
+  }
+}
+
 TEST_F(ReaderTest, PositionInsideABatchLeavesOutItsFirstTransactions) {
   const auto log = Open();
   Append(*log, BatchBuilder()

@@ -52,6 +52,11 @@ Status FakeLog::SetSource(const change::SourceIdentity& source) {
   return {};
 }
 
+change::SnapshotLedger FakeLog::snapshots() const {
+  const std::lock_guard lock(mutex_);
+  return snapshots_;
+}
+
 Result<LogEnd> FakeLog::Append(std::shared_ptr<const change::ChangeBatch> batch) {
   LogEnd end;
   {
@@ -63,8 +68,9 @@ Result<LogEnd> FakeLog::Append(std::shared_ptr<const change::ChangeBatch> batch)
     }
     Position position = entries_.empty() ? Position{} : entries_.back().end.position;
     for (const change::Transaction& t : batch->transactions) {
-      if (t.ends) position = {t.end_lsn, 0};
+      if (t.ends) position = PositionBehind(t);
     }
+    for (const change::SnapshotProgress& step : batch->snapshots) snapshots_.Apply(step);
     end = {LogOffset{static_cast<int64_t>(entries_.size()) + 1}, position};
     entries_.push_back({std::move(batch), end});
   }

@@ -19,6 +19,7 @@ class FakeLog final : public log::Log {
   std::optional<change::SourceIdentity> source() const override;
   Status SetSource(const change::SourceIdentity& source) override;
   std::vector<std::shared_ptr<const change::TableSchema>> schemas() const override { return {}; }
+  change::SnapshotLedger snapshots() const override;
   Result<log::LogEnd> Append(std::shared_ptr<const change::ChangeBatch> batch) override;
   Result<log::LogEnd> Sync() override;
   Status Retain(log::LogOffset needed) override;
@@ -43,6 +44,7 @@ class FakeLog final : public log::Log {
   mutable std::condition_variable_any changed_;
   std::optional<change::SourceIdentity> source_;
   std::vector<log::LogEntry> entries_;
+  change::SnapshotLedger snapshots_;
   size_t durable_ = 0;
   std::vector<Error> append_errors_;
   std::optional<log::LogOffset> pause_until_;
