@@ -67,13 +67,6 @@ std::shared_ptr<arrow::Array> UnchangedColumn(const TableChanges& table) {
   return builder.Finish().ValueOrDie();
 }
 
-/// A row's place among those with the same `_cdc_lsn`. Several pieces of snapshots may stand behind
-/// one commit: their rows count on from piece to piece.
-int64_t SequenceOf(const Transaction& transaction, int64_t ordinal) {
-  constexpr int kRowBits = 32;  // more rows than a piece has
-  return (transaction.ordinal << kRowBits) + ordinal;
-}
-
 }  // namespace
 
 const std::vector<std::shared_ptr<arrow::Field>>& ChangelogFields() {
@@ -93,6 +86,11 @@ const std::vector<std::shared_ptr<arrow::Field>>& ChangelogFields() {
         field(kUnchangedColumn, arrow::utf8())};
   }();
   return fields;
+}
+
+int64_t SequenceOf(const Transaction& transaction, int64_t ordinal) {
+  if (transaction.ordinal == 0) return ordinal;
+  return transaction.ordinal * kSeqsPerSnapshotPiece + ordinal + 1;
 }
 
 std::vector<std::shared_ptr<arrow::Array>> ChangelogColumns(const change::ChangeBatch& batch,

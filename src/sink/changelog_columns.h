@@ -25,6 +25,15 @@ inline constexpr std::string_view kXidColumn = "_cdc_xid";
 inline constexpr std::string_view kExceptionsColumn = "_cdc_exceptions";
 inline constexpr std::string_view kUnchangedColumn = "_cdc_unchanged";
 
+/// `_cdc_seq` counts the changes of a transaction. Pieces of snapshots that stand behind the same
+/// commit share a `_cdc_lsn`: the rows of the n-th count on from n times this, which no transaction
+/// reaches (it would be terabytes of WAL).
+inline constexpr int64_t kSeqsPerSnapshotPiece = int64_t{1} << 36;
+
+/// `_cdc_seq` of a change at `ordinal` in `transaction`. In a piece `n * kSeqsPerSnapshotPiece` is
+/// left for the truncate in front of the rows, whose ordinal is -1.
+int64_t SequenceOf(const change::Transaction& transaction, int64_t ordinal);
+
 /// Their fields: dictionary<int8, utf8>, timestamp[us, UTC] twice, uint64, int64, int64, utf8,
 /// utf8.
 const std::vector<std::shared_ptr<arrow::Field>>& ChangelogFields();

@@ -116,11 +116,7 @@ class ConformanceTest : public ::testing::TestWithParam<SinkCase> {
   }
 
   Status TryWrite(const Batch& batch) {
-    const change::Transaction& last = batch->transactions.back();
-    const bool piece = last.ordinal > 0;
-    if (piece && change::Position{last.end_lsn, last.ordinal} <= written_.position) return {};
-    const Batch rest =
-        piece ? batch : change::DropApplied(batch, {written_.position.commit_end, 0});
+    const Batch rest = change::DropApplied(batch, written_.position);
     if (rest == nullptr) return {};
     for (const change::TableChanges& changes : rest->tables) {
       if (!prepared_.insert(changes.schema->fingerprint()).second) continue;
@@ -131,7 +127,7 @@ class ConformanceTest : public ::testing::TestWithParam<SinkCase> {
     behind.log_id = "log";
     ++behind.log_offset;
     for (const change::Transaction& t : rest->transactions) {
-      if (t.ends) behind.position = {t.end_lsn, t.ordinal};
+      if (t.ends) behind.position = PositionBehind(t);
     }
     FRESHET_RETURN_IF_ERROR(sink_->Write(rest, behind));
     written_ = behind;
@@ -451,6 +447,8 @@ TEST_P(ConformanceTest, SnapshotIntoATargetThatHasRowsReplacesThem) {
   EXPECT_EQ(Read(items), Expected(items, {{"1", "nut, new", "0.11"}}));
 }
 
+// ---- pieces of snapshots
+
 /// Rows read beside the stream may have been changed by it before they come.
 TEST_P(ConformanceTest, PieceOfASnapshotGivesWhatUpdatesDidNotSend) {
   const auto items = MakeItemsSchema();
@@ -528,6 +526,80 @@ TEST_P(ConformanceTest, RowsOfOnePieceFollowThoseOfTheOneBefore) {
   Flush();
 
   EXPECT_EQ(Read(items), Expected(items, {{"1", "after", "0.11"}, {"7", "seven", "0.70"}}));
+}
+
+/// A target stops and goes on between pieces behind one commit: their ordinals tell them apart.
+TEST_P(ConformanceTest, PiecesBehindOneCommitAreAppliedOnceEach) {
+  const auto items = MakeItemsSchema();
+  const auto piece = [&](int64_t n) {
+    const std::string id = std::to_string(n);
+    return BatchBuilder()
+        .Piece(100, n)
+        .Snapshot(items, {id, "nut", "0.10"})
+        .Snapshot(items, {"1" + id, "bolt", "0.20"})
+        .Build();
+  };
+  Open();
+  Apply(BatchBuilder().Begin(100).Insert(items, {"0", "streamed", "1.00"}).Build());
+  Apply(piece(1));
+  Write(piece(2));
+  Flush();
+
+  Open();
+  EXPECT_EQ(resumed_->position, (change::Position{{100}, 2}));
+  for (int64_t n = 1; n <= 3; ++n) Write(piece(n));
+  Apply(BatchBuilder().Begin(200).Delete(items, {"2", Null(), Null()}).Build());
+
+  EXPECT_EQ(Read(items), Expected(items, {{"0", "streamed", "1.00"},
+                                          {"1", "nut", "0.10"},
+                                          {"11", "bolt", "0.20"},
+                                          {"12", "bolt", "0.20"},
+                                          {"3", "nut", "0.10"},
+                                          {"13", "bolt", "0.20"}}));
+}
+
+/// Rows that a piece brings may be there: by the stream, or by the same range read before a
+/// crash.
+TEST_P(ConformanceTest, PieceReplacesRowsThatAreThere) {
+  const auto items = MakeItemsSchema();
+  Open();
+  Apply(BatchBuilder()
+            .Begin(100)
+            .Insert(items, {"1", "streamed", "1.00"})
+            .Insert(items, {"2", "streamed", "2.00"})
+            .Build());
+  Apply(BatchBuilder()
+            .Piece(100, 1)
+            .Snapshot(items, {"1", "read", "1.00"})
+            .Snapshot(items, {"3", "read", "3.00"})
+            .Build());
+
+  Apply(BatchBuilder().Piece(100, 2).Snapshot(items, {"3", "read again", "3.00"}).Build());
+
+  EXPECT_EQ(Read(items), Expected(items, {{"1", "read", "1.00"},
+                                          {"2", "streamed", "2.00"},
+                                          {"3", "read again", "3.00"}}));
+}
+
+/// As the pipeline empties a table whose rows are read anew: a truncate of ordinal -1 in the
+/// piece.
+TEST_P(ConformanceTest, TruncateInAPieceEmptiesWhatStoodBefore) {
+  const auto items = MakeItemsSchema();
+  Open();
+  Apply(BatchBuilder().Begin(100).Insert(items, {"1", "streamed", "1.00"}).Build());
+  Apply(BatchBuilder().Piece(100, 1).Snapshot(items, {"2", "read", "2.00"}).Build());
+  change::ChangeBatch again = *BatchBuilder()
+                                   .Piece(100, 2)
+                                   .Truncate({items})
+                                   .Snapshot(items, {"3", "read anew", "3.00"})
+                                   .Build();
+  again.tables[0].ordinals = {-1, 0};
+
+  Apply(std::make_shared<const change::ChangeBatch>(again));
+  EXPECT_EQ(Read(items), Expected(items, {{"3", "read anew", "3.00"}}));
+  Apply(BatchBuilder().Begin(108).Insert(items, {"1", "streamed", "1.50"}).Build());
+
+  EXPECT_EQ(Read(items), Expected(items, {{"1", "streamed", "1.50"}, {"3", "read anew", "3.00"}}));
 }
 
 // ---- changes of rows

@@ -33,7 +33,7 @@ Manifest MakeManifest() {
           .position = StoredPosition{.source = "1/shop",
                                      .log_id = "log",
                                      .log_offset = 3,
-                                     .position = {{0x16'B374'D908}, 0}},
+                                     .position = {{0x16'B374'D908}, 4}},
           .next_sequence = 3,
           .lists = {{"_freshet/lists/0-1.jsonl", 0, 256}},
           .recent = {MakeFile(1), MakeFile(2)}};

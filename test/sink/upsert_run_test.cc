@@ -116,6 +116,22 @@ TEST(UpsertRunTest, SnapshotRowsReplaceOnlyWhereTheTargetHadRows) {
   EXPECT_THAT(Collapsed(*items, filled_target, true).deletions(), ElementsAre(0));
 }
 
+TEST(UpsertRunTest, SnapshotRowTakesWhatItLeavesUnchangedFromTheRowBefore) {
+  const auto items = MakeItemsSchema();
+  BatchBuilder builder;
+  builder.Begin(100)
+      .Insert(items, {"1", "a", "1"})
+      .Snapshot(items, {"1", "b", Unchanged()})
+      .Snapshot(items, {"2", "c", Unchanged()});
+
+  const Collapsed collapsed(*items, builder, true);
+
+  EXPECT_THAT(collapsed.rows(), IsEmpty());
+  ASSERT_THAT(collapsed.result().merged, SizeIs(2));
+  EXPECT_THAT(collapsed.result().merged[0].from_run, ElementsAre(Pair("amount", RowRef{0, 0})));
+  EXPECT_THAT(collapsed.result().merged[1].from_target, ElementsAre("amount"));
+}
+
 TEST(UpsertRunTest, ValueNotSentComesFromTheRunWhereItCan) {
   const auto items = MakeItemsSchema();
   BatchBuilder builder;

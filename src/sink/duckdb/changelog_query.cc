@@ -9,11 +9,14 @@
 namespace freshet::sink::duckdb {
 namespace {
 
-/// A place in the changelog as one number. A snapshot's rows come before the transaction whose
-/// commit record stands at the same place, and the truncates of one taken anew before its rows.
-constexpr std::string_view kPlace =
+/// A place in the changelog as one number. What belongs to snapshots comes before the transaction
+/// whose commit record stands at the same place: their rows, the truncates of one taken anew (below
+/// zero), the truncates of pieces.
+const std::string kPlace = fmt::format(
     "(r._cdc_lsn::HUGEINT * 9223372036854775808::HUGEINT + r._cdc_seq + CASE WHEN "
-    "r._cdc_operation = 'snapshot' OR r._cdc_seq < 0 THEN 0 ELSE 4611686018427387904 END)";
+    "r._cdc_operation = 'snapshot' OR r._cdc_seq < 0 OR r._cdc_seq >= {} THEN 0 ELSE "
+    "4611686018427387904 END)",
+    kSeqsPerSnapshotPiece);
 
 constexpr std::string_view kPresent =
     "r._cdc_operation IN ('insert', 'snapshot', 'update_postimage')";

@@ -72,13 +72,14 @@ Result<std::optional<StoredPosition>> DuckDbSink::Open(std::stop_token) {
       options_.memory_limit.bytes, options_.threads, options_.checkpoint_wal.bytes)));
   FRESHET_RETURN_IF_ERROR(connection_->Execute(fmt::format(
       "CREATE SCHEMA IF NOT EXISTS freshet; CREATE TABLE IF NOT EXISTS {} (sink "
-      "VARCHAR, source VARCHAR, log_id VARCHAR, log_offset BIGINT, commit_end UBIGINT, updated_at "
-      "TIMESTAMPTZ)",
+      "VARCHAR, source VARCHAR, log_id VARCHAR, log_offset BIGINT, commit_end UBIGINT, ordinal "
+      "BIGINT, updated_at TIMESTAMPTZ)",
       kPositions)));
   FRESHET_TRY(
       const auto rows,
       connection_->QueryText(fmt::format(
-          "SELECT source, log_id, log_offset::VARCHAR, commit_end::VARCHAR FROM {} WHERE sink = {}",
+          "SELECT source, log_id, log_offset::VARCHAR, commit_end::VARCHAR, ordinal::VARCHAR FROM "
+          "{} WHERE sink = {}",
           kPositions, QuoteText(sink_options_.name))));
   flushed_ = {};
   std::optional<StoredPosition> position;
@@ -92,7 +93,8 @@ Result<std::optional<StoredPosition>> DuckDbSink::Open(std::stop_token) {
     flushed_ = {.source = row.at(0).value_or(""),
                 .log_id = row.at(1).value_or(""),
                 .log_offset = std::stoll(row.at(2).value_or("0")),
-                .position = {.commit_end = {std::stoull(row.at(3).value_or("0"))}, .ordinal = 0}};
+                .position = {.commit_end = {std::stoull(row.at(3).value_or("0"))},
+                             .ordinal = std::stoll(row.at(4).value_or("0"))}};
     position = flushed_;
   }
   written_ = flushed_;
@@ -304,10 +306,10 @@ Status DuckDbSink::ApplyRuns() {
 
 Status DuckDbSink::StorePosition() {
   const std::string values = fmt::format(
-      "source = {}, log_id = {}, log_offset = {}, commit_end = {}, updated_at = "
+      "source = {}, log_id = {}, log_offset = {}, commit_end = {}, ordinal = {}, updated_at = "
       "make_timestamptz({})",
       QuoteText(written_.source), QuoteText(written_.log_id), written_.log_offset,
-      written_.position.commit_end.value, clock_.Now());
+      written_.position.commit_end.value, written_.position.ordinal, clock_.Now());
   const std::string name = QuoteText(sink_options_.name);
   FRESHET_TRY(const auto known, connection_->QueryText(fmt::format(
                                     "SELECT '' FROM {} WHERE sink = {}", kPositions, name)));

@@ -106,7 +106,7 @@ Result<std::optional<StoredPosition>> PositionFrom(const Json* object) {
   StoredPosition position{.source = in.Text("source"),
                           .log_id = in.Text("log_id"),
                           .log_offset = in.Integer("log_offset"),
-                          .position = {in.Lsn("commit_end"), 0}};
+                          .position = {in.Lsn("commit_end"), in.Integer("ordinal")}};
   FRESHET_RETURN_IF_ERROR(in.Finish());
   return std::optional(std::move(position));
 }
@@ -175,11 +175,11 @@ std::string ToJson(const Manifest& manifest) {
            {"position", nullptr},       {"next_sequence", manifest.next_sequence},
            {"lists", Json::array()},    {"files", Json::array()}};
   if (manifest.position.has_value()) {
-    out["position"] =
-        Json{{"source", manifest.position->source},
-             {"log_id", manifest.position->log_id},
-             {"log_offset", manifest.position->log_offset},
-             {"commit_end", change::ToString(manifest.position->position.commit_end)}};
+    out["position"] = Json{{"source", manifest.position->source},
+                           {"log_id", manifest.position->log_id},
+                           {"log_offset", manifest.position->log_offset},
+                           {"commit_end", change::ToString(manifest.position->position.commit_end)},
+                           {"ordinal", manifest.position->position.ordinal}};
   }
   for (const FileList& list : manifest.lists) {
     out["lists"].push_back(Json{{"path", list.path}, {"level", list.level}, {"files", list.files}});
