@@ -41,7 +41,9 @@ Ingest::Ingest(log::Log& log, const Clock& clock)
   offered_ = {.source = log_.source(),
               .appended = stats.appended.position,
               .tables = {},
+              .snapshots = log_.snapshots(),
               .open = std::nullopt};
+  unfinished_offered_ = unfinished_durable_ = offered_.snapshots.unfinished().size();
   for (const auto& schema : log_.schemas()) NoteTable(schema->id());
   has_source_ = offered_.source.has_value();
   durable_ = stats.durable.position;
@@ -73,13 +75,19 @@ void Ingest::NoteTable(change::TableId table) {
 
 void Ingest::NoteOffered(const change::ChangeBatch& batch) {
   for (const change::TableChanges& table : batch.tables) NoteTable(table.schema->id());
+  if (!batch.snapshots.empty()) {
+    for (const change::SnapshotProgress& step : batch.snapshots) offered_.snapshots.Apply(step);
+    const MutexLock lock(mutex_);
+    unfinished_offered_ = offered_.snapshots.unfinished().size();
+  }
   if (batch.transactions.empty()) return;
   const change::Transaction& last = batch.transactions.back();
   if (last.ends) {
-    offered_.appended = {last.end_lsn, 0};
+    offered_.appended = PositionBehind(last);
     offered_.open.reset();
   } else {
-    offered_.appended.ordinal = OpenOrdinal(batch, offered_.appended.ordinal);
+    // From now on it counts the open transaction's changes, no longer pieces of snapshots.
+    offered_.appended.ordinal = OpenOrdinal(batch, last.begins ? 0 : offered_.appended.ordinal);
     offered_.open = last;
   }
 }
@@ -93,6 +101,11 @@ postgres::ResumePoint Ingest::resume_point() const { return offered_; }
 
 bool Ingest::snapshot_is_open() const {
   return offered_.open.has_value() && offered_.open->kind == change::TransactionKind::kSnapshot;
+}
+
+bool Ingest::SnapshotsAreDone() const {
+  const MutexLock lock(mutex_);
+  return unfinished_offered_ == 0 && unfinished_durable_ == 0;
 }
 
 bool Ingest::WaitForSource(std::stop_token stop) {
@@ -138,8 +151,10 @@ Status Ingest::WriteUntilClosed(const std::function<log::LogOffset()>& needed,
     if (log_.stats().appended_bytes_total != appended_before) {
       FRESHET_TRY(const log::LogEnd durable, log_.Sync());
       synced_at = clock_.Monotonic();
+      const size_t unfinished = log_.snapshots().unfinished().size();
       const MutexLock lock(mutex_);
       durable_ = durable.position;
+      unfinished_durable_ = unfinished;
     }
     if (clock_.Monotonic() - retained_at >= kRetainInterval) {
       FRESHET_RETURN_IF_ERROR(log_.Retain(needed()));

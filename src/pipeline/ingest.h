@@ -31,9 +31,12 @@ class Ingest final : public postgres::CaptureOutput {
   /// Where capture goes on after a broken connection: behind everything that was offered.
   postgres::ResumePoint resume_point() const;
 
-  /// A snapshot's rows were offered and not its end: only reopening the log can go back behind
-  /// them.
+  /// A snapshot's rows were offered as one transaction and not its end: only reopening the log can
+  /// go back behind them.
   bool snapshot_is_open() const;
+
+  /// Every table's rows are durable in the log, as far as has been offered. Any thread.
+  bool SnapshotsAreDone() const;
 
   /// Appends and fsyncs in groups until Close() and the queue is empty, or an error.
   /// `needed` gives the place of the slowest sink; `stop` ends waits for room. Returns kCorrupt,
@@ -79,6 +82,10 @@ class Ingest final : public postgres::CaptureOutput {
   bool has_source_ GUARDED_BY(mutex_) = false;
   change::Position durable_ GUARDED_BY(mutex_);
   std::string blocked_ GUARDED_BY(mutex_);
+
+  /// Tables whose rows are not all offered, or not all durable.
+  size_t unfinished_offered_ GUARDED_BY(mutex_) = 0;
+  size_t unfinished_durable_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace freshet::pipeline

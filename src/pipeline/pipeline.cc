@@ -236,7 +236,7 @@ bool Pipeline::SourceIsCaughtUp(const Ingest& ingest) const {
   const postgres::CaptureStatus capture = capture_->status();
   return capture.state == postgres::CaptureState::kStreaming &&
          capture.end_at_connect != change::Lsn{} &&
-         ingest.Durable().commit_end >= capture.end_at_connect;
+         ingest.Durable().commit_end >= capture.end_at_connect && ingest.SnapshotsAreDone();
 }
 
 PipelineStatus Pipeline::status() const {

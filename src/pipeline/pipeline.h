@@ -55,7 +55,8 @@ class Pipeline {
   /// The ingest thread: captures, and reconnects by the error policy, until `stop`.
   Status CaptureUntil(Session& session, std::stop_token stop);
 
-  /// All that the source had committed when capture connected is durable in the log.
+  /// All that the source had committed when capture connected is durable in the log, the rows that
+  /// were there before included.
   bool SourceIsCaughtUp(const Ingest& ingest) const;
 
   const Options options_;

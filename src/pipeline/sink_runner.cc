@@ -74,12 +74,13 @@ std::vector<std::shared_ptr<const change::ChangeBatch>> SplitByTableVersion(
 }
 
 std::shared_ptr<const change::ChangeBatch> WithTruncates(const change::ChangeBatch& batch,
-                                                         std::set<change::TableId>& emptied) {
+                                                         std::set<change::TableId> tables) {
   auto out = std::make_shared<change::ChangeBatch>();
   out->transactions = batch.transactions;
   out->messages = batch.messages;
+  out->snapshots = batch.snapshots;
   for (const change::TableChanges& table : batch.tables) {
-    if (emptied.insert(table.schema->id()).second) {
+    if (tables.erase(table.schema->id()) > 0) {
       const auto& schema = table.schema->arrow_schema();
       std::vector<std::shared_ptr<arrow::Array>> nulls;
       for (const auto& field : schema->fields()) {
@@ -160,6 +161,7 @@ Status SinkRunner::Session(std::stop_token stop) {
   }
   opened_ = true;
   filled_before_ = stored.has_value();
+  filled_elsewhere_ = stored.has_value() && stored->log_id != log_.id().value;
   applied_ = stored.has_value()        ? stored->position
              : sink_->StartsAnywhere() ? log_.stats().start.position
                                        : change::Position{};
@@ -190,16 +192,14 @@ Status SinkRunner::Session(std::stop_token stop) {
 }
 
 Status SinkRunner::WriteEntry(const log::LogEntry& entry, Pending& pending) {
-  auto batch = change::DropApplied(entry.batch, change::Position{applied_.commit_end, 0});
+  auto batch = change::DropApplied(entry.batch, applied_);
   if (batch == nullptr) {
     const MutexLock lock(mutex_);
     status_.read = entry.end.offset;
     return {};
   }
-  const change::Transaction& first = batch->transactions.front();
-  if (filled_before_ && first.kind == change::TransactionKind::kSnapshot) {
-    if (first.begins) emptied_.clear();
-    batch = WithTruncates(*batch, emptied_);
+  if (auto empty = TablesToEmpty(*batch); !empty.empty()) {
+    batch = WithTruncates(*batch, std::move(empty));
   }
   if (!pending.dirty) pending.since = clock_.Monotonic();
   pending.dirty = true;
@@ -222,8 +222,8 @@ Status SinkRunner::WriteEntry(const log::LogEntry& entry, Pending& pending) {
   for (const change::Transaction& t : batch->transactions) {
     if (!t.ends) continue;
     ++pending.transactions;
-    // A snapshot that a power failure takes from the log is taken again, at another LSN: the target
-    // must not have it before the log has it for good.
+    // Rows of a snapshot that a power failure takes from the log are read again and stand at
+    // another place: the target must not have them before the log has them for good.
     if (t.kind == change::TransactionKind::kSnapshot) pending.durable_first = entry.end.offset;
     if (t.kind == change::TransactionKind::kStream && changes) pending.AddCommit(t.commit_time);
   }
@@ -232,6 +232,27 @@ Status SinkRunner::WriteEntry(const log::LogEntry& entry, Pending& pending) {
   status_.pending_rows = pending.rows;
   oldest_pending_commit_ = pending.commits.empty() ? 0 : pending.commits.front().first;
   return {};
+}
+
+/// The tables that the target must empty where `batch` stands: what it holds of them may have been
+/// deleted in the source since, and no change says so.
+std::set<change::TableId> SinkRunner::TablesToEmpty(const change::ChangeBatch& batch) {
+  std::set<change::TableId> tables;
+  const change::Transaction& first = batch.transactions.front();
+  if (first.kind != change::TransactionKind::kSnapshot) return tables;
+  if (first.ordinal == 0 && filled_before_) {
+    // One transaction with all rows of its tables, in many batches.
+    if (first.begins) emptied_.clear();
+    for (const change::TableChanges& table : batch.tables) {
+      if (emptied_.insert(table.schema->id()).second) tables.insert(table.schema->id());
+    }
+  }
+  for (const change::SnapshotProgress& step : batch.snapshots) {
+    if (step.step != change::SnapshotStep::kBegun) continue;
+    const bool may_have_rows = filled_before_ || prepared_.contains(step.table);
+    if (may_have_rows && (step.replaces || filled_elsewhere_)) tables.insert(step.table);
+  }
+  return tables;
 }
 
 Status SinkRunner::PrepareNew(const change::ChangeBatch& batch) {

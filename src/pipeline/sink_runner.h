@@ -51,6 +51,7 @@ class SinkRunner {
 
   Status Session(std::stop_token stop);
   Status WriteEntry(const log::LogEntry& entry, Pending& pending);
+  std::set<change::TableId> TablesToEmpty(const change::ChangeBatch& batch);
   Status PrepareNew(const change::ChangeBatch& batch);
   Status Flush(Pending& pending);
   bool MayFlush(const Pending& pending) const;
@@ -81,6 +82,7 @@ class SinkRunner {
   bool ran_before_ = false;                       ///< something was flushed
   bool flushed_ = false;                          ///< the same, since the last error
   bool filled_before_ = false;                    ///< the target held a position when opened
+  bool filled_elsewhere_ = false;                 ///< and that was of another log
   std::set<change::TableId> emptied_;             ///< by the snapshot under way
 
   LatencyHistogram latency_;
@@ -98,10 +100,9 @@ class SinkRunner {
 std::vector<std::shared_ptr<const change::ChangeBatch>> SplitByTableVersion(
     std::shared_ptr<const change::ChangeBatch> batch);
 
-/// `batch`, part of a snapshot, with a truncate in front of each table that is not yet in
-/// `emptied`, and is from then on. For a target that was filled before: what it holds of the table
-/// may have been deleted in the source since, and no change says so.
+/// `batch`, of one snapshot transaction, with a truncate in front of the first rows of each of
+/// `tables`.
 std::shared_ptr<const change::ChangeBatch> WithTruncates(const change::ChangeBatch& batch,
-                                                         std::set<change::TableId>& emptied);
+                                                         std::set<change::TableId> tables);
 
 }  // namespace freshet::pipeline

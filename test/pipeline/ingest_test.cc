@@ -79,6 +79,37 @@ TEST_F(IngestTest, CaptureGoesOnInsideAnOpenTransaction) {
   EXPECT_FALSE(ingest_.snapshot_is_open());
 }
 
+TEST_F(IngestTest, CaptureGoesOnBehindThePiecesOfASnapshot) {
+  ASSERT_TRUE(OfferNow(Insert(100)));
+  ASSERT_TRUE(OfferNow(BatchBuilder().Piece(100, 1).Begun(items_, true).Build()));
+  ASSERT_TRUE(OfferNow(BatchBuilder().Piece(100, 2).Snapshot(items_, {"1", "a", "1"}).Build()));
+
+  EXPECT_EQ(ingest_.resume_point().appended, (change::Position{change::Lsn{100}, 2}));
+  EXPECT_TRUE(ingest_.resume_point().snapshots.unfinished().at(items_->id()).replaces);
+
+  // An open transaction's changes are counted from none, whatever pieces stand before it.
+  ASSERT_TRUE(
+      OfferNow(BatchBuilder().Part(300, true, false).Insert(items_, {"2", "b", "2"}).Build()));
+  EXPECT_EQ(ingest_.resume_point().appended, (change::Position{change::Lsn{100}, 1}));
+}
+
+TEST_F(IngestTest, SnapshotsAreDoneOnceTheirEndIsDurable) {
+  const auto step = [&](int64_t n, change::SnapshotStep kind) {
+    return BatchBuilder().Piece(100, n).Step({.step = kind, .table = items_->id()}).Build();
+  };
+  EXPECT_TRUE(ingest_.SnapshotsAreDone());
+  ASSERT_TRUE(OfferNow(step(1, change::SnapshotStep::kWanted)));
+  EXPECT_FALSE(ingest_.SnapshotsAreDone());
+  StartLogThread();
+  while (ingest_.Durable().ordinal < 1) std::this_thread::yield();
+  EXPECT_FALSE(ingest_.SnapshotsAreDone());
+
+  ASSERT_TRUE(OfferNow(step(2, change::SnapshotStep::kFinished)));
+  Finish();
+
+  EXPECT_TRUE(ingest_.SnapshotsAreDone());
+}
+
 TEST_F(IngestTest, UnfinishedSnapshotIsKnown) {
   ASSERT_TRUE(OfferNow(BatchBuilder()
                            .Part(300, true, false, 0, change::TransactionKind::kSnapshot)

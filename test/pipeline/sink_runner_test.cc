@@ -181,6 +181,114 @@ TEST_F(SinkRunnerTest, SnapshotTakenAnewReplacesWhatTheTargetHeld) {
                                            "snapshot public.items", "insert public.items"));
 }
 
+TEST_F(SinkRunnerTest, PieceIsFlushedOnlyOnceTheLogHasItForGood) {
+  Append(Insert(100));
+  Append(BatchBuilder().Piece(100, 1).Snapshot(items_, {"1", "a", "1"}).Build());
+  Append(Insert(200));
+  Start();
+  target_->WaitFor([](const FakeTarget& t) { return t.Count("write") == 3; });
+  Stop();
+  EXPECT_EQ(target_->Count("flush"), 0);
+
+  ASSERT_TRUE(log_.Sync().has_value());
+  Start();
+
+  target_->WaitFor([](const FakeTarget& t) { return t.transactions.contains(200); });
+}
+
+TEST_F(SinkRunnerTest, SinkGoesOnBetweenPiecesBehindOneCommit) {
+  target_->position = sink::StoredPosition{.source = change::SourceKey(test::FakeSource()),
+                                           .log_id = log_.id().value,
+                                           .log_offset = 2,
+                                           .position = {change::Lsn{100}, 1}};
+  Append(Insert(100));
+  Append(BatchBuilder().Piece(100, 1).Snapshot(items_, {"1", "a", "1"}).Build());
+  Append(BatchBuilder().Piece(100, 2).Build());
+  Append(BatchBuilder().Piece(100, 3).Snapshot(items_, {"2", "b", "2"}).Build());
+  ASSERT_TRUE(log_.Sync().has_value());
+
+  Start();
+  target_->WaitFor([](const FakeTarget& t) { return t.position->position.ordinal == 3; });
+  Stop();
+
+  EXPECT_THAT(target_->images, ElementsAre("snapshot public.items"));
+  EXPECT_EQ(target_->position->position, (change::Position{change::Lsn{100}, 3}));
+}
+
+/// What a table's target must be emptied for when its rows begin to be read.
+class BegunTest : public SinkRunnerTest {
+ protected:
+  /// Runs a sink whose target was at 100 in the log `log_id`, or is new, over a kBegun behind an
+  /// insert that ends at 200. Returns the images it got.
+  std::vector<std::string> Run(bool replaces, const std::string& log_id) {
+    if (!log_id.empty()) {
+      target_->position = sink::StoredPosition{.source = change::SourceKey(test::FakeSource()),
+                                               .log_id = log_id,
+                                               .log_offset = 0,
+                                               .position = {change::Lsn{100}, 0}};
+    }
+    Append(before_);
+    Append(BatchBuilder()
+               .Piece(200, 1)
+               .Begun(items_, replaces)
+               .Snapshot(items_, {"1", "a", "1"})
+               .Build());
+    Append(BatchBuilder().Piece(200, 2).Snapshot(items_, {"2", "b", "2"}).Build());
+    Append(BatchBuilder().Begin(300).Build());
+    EXPECT_TRUE(log_.Sync().has_value());
+    Start();
+    runner_->Hurry({change::Lsn{300}, 0});
+    target_->WaitFor([](const FakeTarget& t) { return t.transactions.contains(300); });
+    Stop();
+    return target_->images;
+  }
+
+  std::shared_ptr<const change::ChangeBatch> before_ = BatchBuilder().Begin(200).Build();
+  const std::string own_log_ = log_.id().value;
+};
+
+TEST_F(BegunTest, NewTargetHasNothingToEmpty) {
+  EXPECT_THAT(Run(true, ""), ElementsAre("snapshot public.items", "snapshot public.items"));
+}
+
+TEST_F(BegunTest, RowsOfTheSameSessionAreReplaced) {
+  before_ = Insert(200);
+  EXPECT_THAT(Run(true, ""), ElementsAre("insert public.items", "truncate public.items",
+                                         "snapshot public.items", "snapshot public.items"));
+}
+
+TEST_F(BegunTest, RowsOfAnEarlierSessionAreReplaced) {
+  EXPECT_THAT(Run(true, own_log_), ElementsAre("truncate public.items", "snapshot public.items",
+                                               "snapshot public.items"));
+}
+
+TEST_F(BegunTest, RowsThatAreReadAgainWithoutReplacingStay) {
+  EXPECT_THAT(Run(false, own_log_), ElementsAre("snapshot public.items", "snapshot public.items"));
+}
+
+/// With a new log the tables are taken anew, and rows deleted meanwhile are in no change.
+TEST_F(BegunTest, RowsOfAnotherLogAreReplacedInAnyCase) {
+  EXPECT_THAT(
+      Run(false, "another log"),
+      ElementsAre("truncate public.items", "snapshot public.items", "snapshot public.items"));
+}
+
+/// A table without rows is emptied all the same.
+TEST_F(BegunTest, TableWithoutRowsIsEmptied) {
+  target_->position = sink::StoredPosition{.source = change::SourceKey(test::FakeSource()),
+                                           .log_id = own_log_,
+                                           .log_offset = 0,
+                                           .position = {change::Lsn{100}, 0}};
+  Append(BatchBuilder().Piece(200, 1).Begun(items_, true).Build());
+  ASSERT_TRUE(log_.Sync().has_value());
+
+  Start();
+  target_->WaitFor([](const FakeTarget& t) { return t.transactions.contains(200); });
+  Stop();
+
+  EXPECT_THAT(target_->images, ElementsAre("truncate public.items"));
+}
+
 TEST_F(SinkRunnerTest, TargetThatCouldBeOpenedIsWaitedForHoweverLateItFails) {
   Start();
   target_->WaitFor([](const FakeTarget& t) { return t.Count("open") == 1; });
