@@ -98,18 +98,33 @@ void ShowSource(const json& status, const Style& style, std::string& out) {
 void ShowSnapshot(const json& status, const Style& style, std::string& out) {
   const auto found = status.find("snapshot");
   if (found == status.end() || !found->is_array() || found->empty()) return;
-  Table table(
-      {{"table"}, {"state"}, {"rows", Table::Align::kRight}, {"size", Table::Align::kRight}});
-  size_t copying = 0;
+  using Align = Table::Align;
+  Table table({{"table"},
+               {"state"},
+               {"rows", Align::kRight},
+               {"read", Align::kRight},
+               {"of", Align::kRight},
+               {"rows/s", Align::kRight},
+               {"left", Align::kRight}});
+  size_t unfinished = 0;
+  std::string waiting;
   for (const json& one : *found) {
-    copying += Text(one, "state") == "done" ? 0 : 1;
+    if (Text(one, "state") == "finished") continue;
+    ++unfinished;
+    const std::string left = Text(one, "seconds_left").empty()
+                                 ? "-"
+                                 : HumanDuration(Int(one, "seconds_left") * 1'000'000);
     table.Add({Text(one, "table"), Text(one, "state"), Grouped(Int(one, "rows_copied")),
-               HumanBytes(Int(one, "bytes_copied"))});
+               HumanBytes(Int(one, "bytes_read")), HumanBytes(Int(one, "bytes_estimated")),
+               Grouped(Int(one, "rows_per_second")), left});
+    if (const std::string why = Text(one, "waits_for"); !why.empty()) {
+      waiting += fmt::format("  {} waits: {}\n", Text(one, "table"), why);
+    }
   }
-  if (copying == 0) return;
-  out +=
-      fmt::format("\n{}  {} of {} tables to do\n", style.Bold("snapshot"), copying, found->size());
-  out += table.Render(style, 2);
+  if (unfinished == 0) return;
+  out += fmt::format("\n{}  {} of {} tables to do\n", style.Bold("snapshot"), unfinished,
+                     found->size());
+  out += table.Render(style, 2) + waiting;
 }
 
 void ShowLog(const json& status, const Style& style, std::string& out) {

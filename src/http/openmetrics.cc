@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <map>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -144,6 +145,32 @@ void WriteSource(Writer& out, const PipelineStatus& status) {
   }
 }
 
+/// Sums only: a label a table would be without bound.
+void WriteSnapshot(Writer& out, const PipelineStatus& status) {
+  using postgres::SnapshotState;
+  std::map<SnapshotState, int64_t> tables;
+  int64_t waiting = 0;
+  int64_t rows = 0;
+  int64_t read_bytes = 0;
+  int64_t all_bytes = 0;
+  for (const postgres::SnapshotTable& table : status.capture.snapshot) {
+    ++tables[table.state];
+    waiting += table.waits_for.empty() ? 0 : 1;
+    rows += table.rows_copied;
+    read_bytes += table.bytes_read;
+    all_bytes += table.bytes_estimated;
+  }
+  out.Gauge("snapshot_tables", "Tables of the snapshot that runs or ran last, by state.");
+  for (const auto state : {SnapshotState::kWanted, SnapshotState::kReading,
+                           SnapshotState::kSweeping, SnapshotState::kFinished}) {
+    out.Sample(tables[state], {{"state", std::string(postgres::SnapshotStateName(state))}});
+  }
+  out.Gauge("snapshot_waiting_tables", "Those of them that wait; /status says for what.", waiting);
+  out.Gauge("snapshot_rows", "Their rows that were taken.", rows);
+  out.Gauge("snapshot_read_bytes", "Bytes of their files that were read through.", read_bytes);
+  out.Gauge("snapshot_size_bytes", "Bytes of their files.", all_bytes);
+}
+
 void WriteLog(Writer& out, const PipelineStatus& status) {
   const log::LogStats& log = status.log;
   out.Gauge("log_size_bytes", "Size of the log on disk.", log.size_bytes);
@@ -231,6 +258,7 @@ std::string MetricsText(const PipelineStatus& status) {
   out.Info("build", "What runs.", {{"version", status.version}});
   WriteHealth(out, status);
   WriteSource(out, status);
+  WriteSnapshot(out, status);
   WriteLog(out, status);
   WriteSinks(out, status);
   WriteOwnCounters(out, status);

@@ -106,18 +106,31 @@ std::string SourceTable(const PipelineStatus& status) {
   return out + "</table>\n";
 }
 
-/// Shown while tables are copied.
+/// Tables that the page names; the others are counted.
+constexpr size_t kMostTablesShown = 200;
+
+/// Shown while rows of tables are read. Finished tables are counted only.
 std::string SnapshotSection(const postgres::CaptureStatus& capture) {
-  if (capture.state != postgres::CaptureState::kSnapshotting) return {};
-  std::string out =
-      "<h2>Initial snapshot</h2><table>\n<tr><th>table</th><th>state</th><th class=n>rows</th>"
-      "<th class=n>size</th></tr>\n";
+  std::string rows;
+  size_t unfinished = 0;
   for (const postgres::SnapshotTable& table : capture.snapshot) {
-    out += fmt::format("<tr><td>{}</td><td>{}</td><td class=n>{}</td><td class=n>{}</td></tr>\n",
-                       Escaped(ToString(table.name)), table.done ? "done" : "copying",
-                       Grouped(table.rows_copied), HumanBytes(table.bytes_copied));
+    if (table.state == postgres::SnapshotState::kFinished) continue;
+    if (++unfinished > kMostTablesShown) continue;
+    const std::string left =
+        table.seconds_left < 0 ? "" : HumanDuration(table.seconds_left * 1'000'000);
+    rows += fmt::format(
+        "<tr><td>{}</td><td>{}</td><td class=n>{}</td><td class=n>{} of {}</td><td class=n>{}</td>"
+        "<td class=n>{}</td><td>{}</td></tr>\n",
+        Escaped(ToString(table.name)), postgres::SnapshotStateName(table.state),
+        Grouped(table.rows_copied), HumanBytes(table.bytes_read), HumanBytes(table.bytes_estimated),
+        Grouped(table.rows_per_second), left, Escaped(table.waits_for));
   }
-  return out + "</table>\n";
+  if (unfinished == 0) return {};
+  return fmt::format(
+      "<h2>Snapshot</h2><p>{} of {} tables to do</p><table>\n<tr><th>table</th><th>state</th>"
+      "<th class=n>rows</th><th class=n>read</th><th class=n>rows/s</th><th class=n>left</th>"
+      "<th>waits for</th></tr>\n{}</table>\n",
+      unfinished, capture.snapshot.size(), rows);
 }
 
 std::string LogTable(const PipelineStatus& status) {

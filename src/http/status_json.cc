@@ -91,14 +91,26 @@ ordered_json Slot(const PipelineStatus& status) {
                                  : Int(status.capture.slot_retained_bytes)}};
 }
 
+/// How far one table's rows are read.
+ordered_json Figures(const postgres::SnapshotTable& table) {
+  const auto known = [](int64_t value) { return value < 0 ? ordered_json(nullptr) : Int(value); };
+  return {{"state", postgres::SnapshotStateName(table.state)},
+          {"waits_for", table.waits_for},
+          {"rows_copied", Int(table.rows_copied)},
+          {"rows_estimated", known(table.rows_estimated)},
+          {"rows_per_second", Int(table.rows_per_second)},
+          {"bytes_copied", Int(table.bytes_copied)},
+          {"bytes_read", Int(table.bytes_read)},
+          {"bytes_estimated", Int(table.bytes_estimated)},
+          {"seconds_left", known(table.seconds_left)}};
+}
+
 ordered_json Snapshot(const postgres::CaptureStatus& capture) {
   ordered_json tables = ordered_json::array();
   for (const postgres::SnapshotTable& table : capture.snapshot) {
-    tables.push_back({{"table", ToString(table.name)},
-                      {"state", table.done ? "done" : "copying"},
-                      {"rows_copied", Int(table.rows_copied)},
-                      {"bytes_copied", Int(table.bytes_copied)},
-                      {"bytes_estimated", Int(table.bytes_estimated)}});
+    ordered_json one{{"table", ToString(table.name)}};
+    one.update(Figures(table));
+    tables.push_back(std::move(one));
   }
   return tables;
 }
@@ -192,6 +204,20 @@ std::string StatusJson(const PipelineStatus& status) {
                 {{"resident_bytes", Int(status.resident_bytes)},
                  {"peak_resident_bytes", Int(status.peak_resident_bytes)},
                  {"cpu_seconds", status.cpu_seconds}}}});
+}
+
+std::string TablesJson(const std::vector<pipeline::CarriedTable>& tables) {
+  ordered_json out = ordered_json::array();
+  for (const pipeline::CarriedTable& table : tables) {
+    ordered_json one{{"schema", table.name.schema}, {"table", table.name.table}};
+    if (table.snapshot.has_value()) {
+      one.update(Figures(*table.snapshot));
+    } else {
+      one["state"] = "streaming";
+    }
+    out.push_back(std::move(one));
+  }
+  return Dump({{"tables", std::move(out)}});
 }
 
 std::string HealthJson(const PipelineStatus& status) {

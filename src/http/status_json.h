@@ -17,4 +17,8 @@ std::string HealthJson(const pipeline::PipelineStatus& status);
 /// "2026-11-21T11:51:28.123456Z"; empty for 0.
 std::string IsoTime(UnixMicros time);
 
+/// The answer of /tables: {"tables": [{"schema", "table", "state", ...}]}; `state` is "streaming"
+/// or that of a snapshot, whose figures follow as in /status.
+std::string TablesJson(const std::vector<pipeline::CarriedTable>& tables);
+
 }  // namespace freshet::http

@@ -78,8 +78,9 @@ class SnapshotReader::Impl {
     std::vector<SnapshotTable> progress;
     for (size_t i = 0; i < sources_.size(); ++i) {
       FRESHET_TRY(blocks[i], Blocks(sources_[i].table, stop));
-      progress.push_back(
-          {.name = sources_[i].table.name, .bytes_estimated = blocks[i] * kBlockBytes});
+      progress.push_back({.name = sources_[i].table.name,
+                          .state = SnapshotState::kReading,
+                          .bytes_estimated = blocks[i] * kBlockBytes});
       Divide(i, blocks[i]);
     }
     // The longest first, so that the workers end together.
@@ -161,7 +162,10 @@ class SnapshotReader::Impl {
       {
         const MutexLock lock(mutex_);
         const size_t source = ranges_[index].source;
-        if (--left_of_table_[source] == 0) progress_[source].done = true;
+        if (--left_of_table_[source] == 0) {
+          progress_[source].state = SnapshotState::kFinished;
+          progress_[source].done = true;
+        }
       }
       ranges_left_.fetch_sub(1);
     }

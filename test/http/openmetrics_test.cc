@@ -75,6 +75,9 @@ TEST(OpenMetricsTest, FiguresHaveTheirLabels) {
 
   EXPECT_THAT(text, HasSubstr("freshet_build_info{version=\"0.1.0\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("freshet_health{part=\"sink lake\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("freshet_snapshot_tables{state=\"reading\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("freshet_snapshot_waiting_tables 1\n"));
+  EXPECT_THAT(text, HasSubstr("freshet_snapshot_read_bytes 1048576\n"));
   EXPECT_THAT(text, HasSubstr("freshet_source_errors_total{kind=\"unavailable\"} 2\n"));
   EXPECT_THAT(text, HasSubstr("freshet_sink_errors_total{sink=\"lake\",kind=\"unavailable\"} 3\n"));
   EXPECT_THAT(text, HasSubstr("freshet_sink_lag_seconds{sink=\"lake\"} 5"));

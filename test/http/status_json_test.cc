@@ -57,6 +57,20 @@ TEST(StatusJsonTest, UnknownFiguresAreNullNotZero) {
   EXPECT_TRUE(out["source"]["last_error"].is_null());
 }
 
+TEST(StatusJsonTest, SnapshotSaysHowFarEachTableIsAndWhatItWaitsFor) {
+  const json tables = json::parse(StatusJson(test::MakePipelineStatus()))["snapshot"];
+
+  ASSERT_EQ(tables.size(), 3U);
+  EXPECT_EQ(tables[0]["state"], "reading");
+  EXPECT_EQ(tables[0]["bytes_read"], "1048576");
+  EXPECT_EQ(tables[0]["seconds_left"], "95");
+  EXPECT_TRUE(tables[0]["rows_estimated"].is_null());
+  EXPECT_EQ(tables[1]["state"], "wanted");
+  EXPECT_TRUE(tables[1]["seconds_left"].is_null());
+  EXPECT_EQ(tables[1]["waits_for"], "transactions that ran when it joined: pid 17 (UPDATE)");
+  EXPECT_EQ(tables[2]["state"], "finished");
+}
+
 TEST(StatusJsonTest, BytesThatAreNoUtf8DoNotBreakIt) {
   pipeline::PipelineStatus status = test::MakePipelineStatus();
   status.sinks[0].description.target = "/data/\xff\xfe";

@@ -61,6 +61,20 @@ pipeline::PipelineStatus MakePipelineStatus() {
   status.capture.rows_total = 1'234'567;
   status.capture.transactions_total = 1'234;
   status.capture.last_commit_time = kNow - 2'000'000;
+  status.capture.snapshot = {
+      {.name = {"public", "orders"},
+       .state = postgres::SnapshotState::kReading,
+       .rows_copied = 1'200,
+       .bytes_copied = 90'000,
+       .bytes_read = 1 << 20,
+       .bytes_estimated = 4 << 20,
+       .rows_per_second = 600,
+       .seconds_left = 95},
+      {.name = {"public", "later<b>"},
+       .rows_estimated = 10,
+       .bytes_estimated = 8'192,
+       .waits_for = "transactions that ran when it joined: pid 17 (UPDATE)"},
+      {.name = {"public", "items"}, .state = postgres::SnapshotState::kFinished, .done = true}};
   status.capture_health = Ok();
   status.source_errors_by_kind = {{"unavailable", 2}};
   status.source_last_error = Error{ErrorKind::kUnavailable, "the server closed the connection"};
