@@ -55,6 +55,21 @@ std::string Condition(const Style& style, log::SegmentCondition condition) {
   return name;
 }
 
+/// "2 tables (table oids 16400, 16405)"; empty when every row is there.
+std::string Unfinished(const change::SnapshotLedger& snapshots) {
+  constexpr size_t kMostShown = 10;
+  std::string oids;
+  size_t shown = 0;
+  for (const auto& [table, unfinished] : snapshots.unfinished()) {
+    if (++shown > kMostShown) break;
+    oids += fmt::format("{}{}", oids.empty() ? "" : ", ", table.value);
+  }
+  if (oids.empty()) return {};
+  const size_t count = snapshots.unfinished().size();
+  return fmt::format("{} table{} (oid {}{})", count, count == 1 ? "" : "s", oids,
+                     count > kMostShown ? ", ..." : "");
+}
+
 void PrintText(const Context& context, const log::InspectReport& report) {
   using Align = Table::Align;
   const auto line = [&](std::string_view name, const std::string& text) {
@@ -71,6 +86,9 @@ void PrintText(const Context& context, const log::InspectReport& report) {
   line("content", fmt::format("{} rows in {} transactions, {} batches, {}", Grouped(report.rows),
                               Grouped(report.transactions), Grouped(report.batches),
                               HumanBytes(report.size_bytes)));
+  if (const std::string tables = Unfinished(report.snapshots); !tables.empty()) {
+    line("unfinished", "rows of " + tables + " are not all there");
+  }
   context.out << '\n';
   Table table({{"segment"},
                {"state"},
@@ -118,6 +136,10 @@ void PrintJson(const Context& context, const log::InspectReport& report) {
                         {"oldest_commit", http::IsoTime(segment.oldest_commit)},
                         {"newest_commit", http::IsoTime(segment.newest_commit)}});
   }
+  ordered_json unfinished = ordered_json::array();
+  for (const auto& [table, snapshot] : report.snapshots.unfinished()) {
+    unfinished.push_back({{"table_oid", table.value}, {"begun", snapshot.begun}});
+  }
   const ordered_json out{{"id", report.id.value},
                          {"damaged", report.damaged},
                          {"start", End(report.start)},
@@ -126,6 +148,7 @@ void PrintJson(const Context& context, const log::InspectReport& report) {
                          {"batches", Int(report.batches)},
                          {"transactions", Int(report.transactions)},
                          {"rows", Int(report.rows)},
+                         {"unfinished_snapshots", std::move(unfinished)},
                          {"segments", std::move(segments)}};
   context.out << out.dump(2, ' ', false, ordered_json::error_handler_t::replace) << '\n';
 }
