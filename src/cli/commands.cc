@@ -16,6 +16,10 @@ std::span<const Command> Commands() {
       {"status", "Show how a running pipeline is",
        "freshet status -c shop.yaml\nfreshet status --url http://127.0.0.1:8080 --output json",
        &AddStatus},
+      {"table", "List the tables of a running pipeline, add one, or have its rows read again",
+       "freshet table list -c shop.yaml\nfreshet table add public.invoices -c shop.yaml\n"
+       "freshet table resnapshot public.orders --replace -c shop.yaml",
+       &AddTable},
       {"query",
        "Run SQL on the embedded warehouse, beside a running pipeline or on a stopped one's file",
        "freshet query -c shop.yaml \"SELECT status, count(*) FROM public.orders GROUP BY ALL\"\n"

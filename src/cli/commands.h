@@ -44,6 +44,7 @@ Action AddLog(CLI::App& app);
 Action AddQuery(CLI::App& app);
 Action AddRun(CLI::App& app);
 Action AddStatus(CLI::App& app);
+Action AddTable(CLI::App& app);
 Action AddVerify(CLI::App& app);
 Action AddVersion(CLI::App& app);
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <httplib.h>
 
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "http/server.h"
@@ -21,27 +22,41 @@ ErrorKind KindOf(std::string_view name) {
   return ErrorKind::kFatal;
 }
 
-}  // namespace
-
-Result<Answer> Ask(const std::string& url, const std::string* body) {
+/// Lets `send` talk to the server of `url` about the path in it.
+Result<Answer> Exchange(
+    const std::string& url,
+    const std::function<httplib::Result(httplib::Client&, const std::string& path)>& send) {
   constexpr std::string_view kScheme = "http://";
   if (!url.starts_with(kScheme)) {
     return Fail(ErrorKind::kConfig, "'{}' is no URL of a pipeline; write http://HOST:PORT", url);
   }
   const size_t slash = url.find('/', kScheme.size());
   const std::string server = url.substr(0, slash);
-  const std::string path = slash == std::string::npos ? "/" : url.substr(slash);
   httplib::Client client(server);
   client.set_connection_timeout(kConnectSeconds);
   client.set_read_timeout(kReadSeconds);
-  const httplib::Result result =
-      body == nullptr ? client.Get(path) : client.Post(path, *body, "text/plain");
+  const httplib::Result result = send(client, slash == std::string::npos ? "/" : url.substr(slash));
   if (!result) {
     return Fail(ErrorKind::kUnavailable,
                 "no pipeline answers at {} ({}); is `freshet run` up, and is http.listen the same?",
                 server, httplib::to_string(result.error()));
   }
   return Answer{.status = result->status, .body = result->body};
+}
+
+}  // namespace
+
+Result<Answer> Ask(const std::string& url, const std::string* body) {
+  return Exchange(url, [&](httplib::Client& client, const std::string& path) {
+    return body == nullptr ? client.Get(path) : client.Post(path, *body, "text/plain");
+  });
+}
+
+Result<Answer> AskForChange(const std::string& url, const std::string& json) {
+  return Exchange(url, [&](httplib::Client& client, const std::string& path) {
+    return client.Post(path, httplib::Headers{{http::kControlHeader, "1"}}, json,
+                       "application/json");
+  });
 }
 
 Error ErrorOf(const Answer& answer) {

@@ -16,6 +16,9 @@ struct Answer {
 /// Errors: kUnavailable (nobody answers), kConfig (not an http URL).
 Result<Answer> Ask(const std::string& url, const std::string* body = nullptr);
 
+/// Asks by POST for a change; `json` is the body. Errors: as above.
+Result<Answer> AskForChange(const std::string& url, const std::string& json);
+
 /// The error that a problem+json answer carries.
 Error ErrorOf(const Answer& answer);
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <stop_token>
 
 namespace freshet::cli {
@@ -10,5 +11,16 @@ namespace freshet::cli {
 /// A command that calls it not is ended by the first signal, as is usual. Handlers belong to the
 /// process, hence the one function.
 std::stop_token StopOnSignals();
+
+/// Calls `reload` at each SIGHUP, from a thread of its own, until the object goes. When the SIGHUP
+/// says that the process lost the terminal it was started from, it requests the stop of
+/// StopOnSignals() instead. One at a time.
+class OnHangup {
+ public:
+  explicit OnHangup(std::function<void()> reload);
+  ~OnHangup();
+  OnHangup(const OnHangup&) = delete;
+  OnHangup& operator=(const OnHangup&) = delete;
+};
 
 }  // namespace freshet::cli

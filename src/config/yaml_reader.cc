@@ -408,6 +408,36 @@ Result<ByteSize> ParseByteSize(std::string_view text) {
   return ByteSize{*bytes};
 }
 
+namespace {
+
+Result<std::string> ReadText(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::ostringstream text;
+  if (!(text << in.rdbuf())) {
+    return Fail(ErrorKind::kConfig, "cannot read the configuration '{}'; give it by -c FILE", path);
+  }
+  return text.str();
+}
+
+Error NotYaml(const std::string& file, const YAML::Exception& e) {
+  return {ErrorKind::kConfig, fmt::format("{}:{}:{}: not valid YAML: {}", file, e.mark.line + 1,
+                                          e.mark.column + 1, e.msg)};
+}
+
+void CollectKeys(const YAML::Node& node, const std::string& path,
+                 std::map<std::string, std::string>& keys) {
+  if (!node.IsMap()) {
+    keys[path] = YAML::Dump(node);
+    return;
+  }
+  for (const auto& entry : node) {
+    const std::string name = entry.first.as<std::string>();
+    CollectKeys(entry.second, path.empty() ? name : path + "." + name, keys);
+  }
+}
+
+}  // namespace
+
 Status ReadYaml(std::string_view text, const std::string& file,
                 const std::function<void(Binder&)>& bind) {
   Errors errors(file);
@@ -421,19 +451,25 @@ Status ReadYaml(std::string_view text, const std::string& file,
     bind(reader);
     reader.Finish();
   } catch (const YAML::Exception& e) {
-    return Fail(ErrorKind::kConfig, "{}:{}:{}: not valid YAML: {}", file, e.mark.line + 1,
-                e.mark.column + 1, e.msg);
+    return Fail(NotYaml(file, e));
   }
   return errors.ToStatus();
 }
 
 Status ReadYamlFile(const std::string& path, const std::function<void(Binder&)>& bind) {
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream text;
-  if (!(text << in.rdbuf())) {
-    return Fail(ErrorKind::kConfig, "cannot read the configuration '{}'; give it by -c FILE", path);
+  FRESHET_TRY(const std::string text, ReadText(path));
+  return ReadYaml(text, path, bind);
+}
+
+Result<std::map<std::string, std::string>> ReadYamlKeys(const std::string& path) {
+  FRESHET_TRY(const std::string text, ReadText(path));
+  std::map<std::string, std::string> keys;
+  try {
+    CollectKeys(YAML::Load(text), "", keys);
+  } catch (const YAML::Exception& e) {
+    return Fail(NotYaml(path, e));
   }
-  return ReadYaml(text.str(), path, bind);
+  return keys;
 }
 
 }  // namespace freshet::config

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -19,6 +20,11 @@ Status ReadYaml(std::string_view text, const std::string& file,
 
 /// The same for a file on disk. Errors: kConfig also when it cannot be read.
 Status ReadYamlFile(const std::string& path, const std::function<void(Binder&)>& bind);
+
+/// Every value of a YAML file as it is written there, by its path ("source.postgres.slot"); a list
+/// is one value. For telling which keys differ between two readings of a file; may hold secrets.
+/// Errors: kConfig.
+Result<std::map<std::string, std::string>> ReadYamlKeys(const std::string& path);
 
 /// Reads "250ms", "1s", "5m", "12h", "7d". Errors: kConfig.
 Result<Duration> ParseDuration(std::string_view text);

@@ -83,6 +83,41 @@ sink::duckdb::QueryLimits LimitsOf(const httplib::Request& request) {
   return limits;
 }
 
+/// What a request to change a table asks for.
+struct TableRequest {
+  change::TableName table;
+  bool replaces = false;
+};
+
+/// {"schema": ..., "table": ..., "replace": bool}, the last one optional.
+Result<TableRequest> TableRequestOf(const httplib::Request& request) {
+  if (!request.has_header(kControlHeader) ||
+      !request.get_header_value("Content-Type").starts_with(kJson)) {
+    return Fail(ErrorKind::kDenied,
+                "a request that changes something has Content-Type application/json and a header "
+                "{}: 1",
+                kControlHeader);
+  }
+  if (request.body.size() > Server::kMaxControlBytes) {
+    return Fail(ErrorKind::kConfig, "the body has more than {} bytes", Server::kMaxControlBytes);
+  }
+  const auto json = nlohmann::json::parse(request.body, nullptr, /*allow_exceptions=*/false);
+  const auto text = [&json](const char* key) {
+    const auto found = json.is_object() ? json.find(key) : json.end();
+    return json.is_object() && found != json.end() && found->is_string() ? found->get<std::string>()
+                                                                         : std::string();
+  };
+  TableRequest out{.table = {text("schema"), text("table")}};
+  const bool has_replace = json.is_object() && json.contains("replace");
+  if (out.table.schema.empty() || out.table.table.empty() ||
+      (has_replace && !json["replace"].is_boolean())) {
+    return Fail(ErrorKind::kConfig,
+                R"(the body must be {{"schema": "public", "table": "orders"}})");
+  }
+  out.replaces = has_replace && json["replace"].get<bool>();
+  return out;
+}
+
 /// Counts requests that read data, so that they cannot take every thread.
 class DataSlot {
  public:
@@ -99,6 +134,11 @@ class DataSlot {
   const bool taken_;
 };
 
+Error NoControl() {
+  return {ErrorKind::kDenied,
+          "the pipeline is not changed over HTTP here; see http.control in the configuration"};
+}
+
 Error TooMany() {
   return {ErrorKind::kBusy, fmt::format("{} queries run already; try again when one has ended",
                                         Server::kMaxDataRequests)};
@@ -112,6 +152,8 @@ struct Server::Impl {
   void AddRoutes(bool loopback_only);
   void Query(const httplib::Request& request, httplib::Response& response);
   void Scan(const httplib::Request& request, httplib::Response& response);
+  void AddTable(const httplib::Request& request, httplib::Response& response);
+  void Resnapshot(const httplib::Request& request, httplib::Response& response);
 
   const Handlers handlers;
   httplib::Server server;
@@ -170,6 +212,15 @@ void Server::Impl::AddRoutes(bool loopback_only) {
   server.Get("/metrics", [this](const Request&, Response& response) {
     response.set_content(MetricsText(handlers.status()), kMetricsContentType);
   });
+  server.Get("/tables", [this](const Request&, Response& response) {
+    const auto tables = handlers.tables ? handlers.tables() : std::vector<pipeline::CarriedTable>();
+    response.set_content(TablesJson(tables), kJson);
+  });
+  server.Post("/tables/add",
+              [this](const Request& request, Response& response) { AddTable(request, response); });
+  server.Post("/tables/resnapshot", [this](const Request& request, Response& response) {
+    Resnapshot(request, response);
+  });
   const auto query = [this](const Request& request, Response& response) {
     Query(request, response);
   };
@@ -219,6 +270,26 @@ void Server::Impl::Scan(const httplib::Request& request, httplib::Response& resp
         if (open) out.done();
         return open;
       });
+}
+
+void Server::Impl::AddTable(const httplib::Request& request, httplib::Response& response) {
+  if (!handlers.add_table) return AnswerProblem(response, NoControl());
+  const auto asked = TableRequestOf(request);
+  if (!asked.has_value()) return AnswerProblem(response, asked.error());
+  const Result<bool> configured = handlers.add_table(asked->table);
+  if (!configured.has_value()) return AnswerProblem(response, configured.error());
+  response.status = 202;
+  response.set_content(nlohmann::json{{"in_configuration", *configured}}.dump() + "\n", kJson);
+}
+
+void Server::Impl::Resnapshot(const httplib::Request& request, httplib::Response& response) {
+  if (!handlers.resnapshot) return AnswerProblem(response, NoControl());
+  const auto asked = TableRequestOf(request);
+  if (!asked.has_value()) return AnswerProblem(response, asked.error());
+  const Status taken = handlers.resnapshot(asked->table, asked->replaces);
+  if (!taken.has_value()) return AnswerProblem(response, taken.error());
+  response.status = 202;
+  response.set_content("{}\n", kJson);
 }
 
 bool Address::is_loopback() const { return IsLoopbackHost(host); }

@@ -7,6 +7,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "pipeline/status.h"
@@ -27,6 +28,15 @@ struct Handlers {
   std::function<void(std::string_view sink, std::span<const std::byte> request,
                      const std::function<bool(std::string_view)>& write)>
       scan;
+
+  /// Answers GET /tables.
+  std::function<std::vector<pipeline::CarriedTable>()> tables = {};
+
+  /// POST /tables/add: whether the configuration names the table too. Empty: refused.
+  std::function<Result<bool>(const change::TableName& table)> add_table = {};
+
+  /// POST /tables/resnapshot. Empty: refused.
+  std::function<Status(const change::TableName& table, bool replaces)> resnapshot = {};
 };
 
 /// A host and a port as `http.listen` writes them.
@@ -41,7 +51,11 @@ struct Address {
 /// Reads "127.0.0.1:8080", "[::1]:8080", "localhost:0", ":8080" (every address). Errors: kConfig.
 Result<Address> ParseAddress(std::string_view listen);
 
-/// Serves /, /healthz, /status, /metrics, /query and /scan of one pipeline.
+/// A request that changes something carries this header, of any value: a web page of another site
+/// cannot send it unasked.
+inline constexpr const char* kControlHeader = "X-Freshet-Request";
+
+/// Serves /, /healthz, /status, /metrics, /tables, /query and /scan of one pipeline.
 ///
 /// Threads: its own, at most kThreads, joined by the destructor. Every request is bounded in size
 /// and time; connections beyond kMaxWaiting wait in the system's queue. A server that listens on a
@@ -53,6 +67,7 @@ class Server {
   static constexpr size_t kMaxWaiting = 64;
   static constexpr size_t kMaxBodyBytes = size_t{64} << 20;  ///< keys of a scan
   static constexpr size_t kMaxSqlBytes = size_t{1} << 20;
+  static constexpr size_t kMaxControlBytes = size_t{16} << 10;
   static constexpr int kMaxDataRequests =
       3;  ///< /query and /scan at a time; the rest stays answerable
   static constexpr int kReadTimeoutSeconds = 5;

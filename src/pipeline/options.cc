@@ -15,7 +15,7 @@ using config::Binder;
 constexpr std::array<std::string_view, 2> kModeNames = {"upsert", "append"};
 constexpr std::array<std::string_view, 3> kExceptionNames = {"keep_text", "null", "fail"};
 constexpr std::array<std::string_view, 2> kSchemaChangeNames = {"evolve", "fail"};
-constexpr std::array<std::string_view, 3> kQueryNames = {"local", "always", "never"};
+constexpr std::array<std::string_view, 3> kAccessNames = {"local", "always", "never"};
 constexpr std::array<std::string_view, 4> kLevelNames = {"debug", "info", "warning", "error"};
 constexpr std::array<std::string_view, 2> kFormatNames = {"text", "json"};
 
@@ -112,7 +112,13 @@ void Bind(Binder& binder, Options& options) {
              {"query",
               "Who may read rows of the targets (/query, and /scan for `freshet verify`): local "
               "serves them where `listen` is a loopback address, always to whoever reaches it."},
-             kQueryNames, options.http.query);
+             kAccessNames, options.http.query);
+    BindEnum(
+        http,
+        {"control",
+         "Who may add tables and have them read again (`freshet table`): local serves it where "
+         "`listen` is a loopback address, always to whoever reaches it."},
+        kAccessNames, options.http.control);
   });
   binder.Section({"logging", "Messages of the process, on standard error."}, [&](Binder& section) {
     BindEnum(section, {"level", "Least level that is written."}, kLevelNames,

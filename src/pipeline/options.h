@@ -23,8 +23,8 @@ struct SinkSpec {
   sink::FlushPolicy flush;
 };
 
-/// Who may read the targets' rows over HTTP (/query, /scan).
-enum class QueryAccess : uint8_t {
+/// Whom a group of HTTP routes is served to.
+enum class HttpAccess : uint8_t {
   kLocal,   ///< this machine: served when `listen` is a loopback address
   kAlways,  ///< whoever can reach the address
   kNever,
@@ -32,8 +32,9 @@ enum class QueryAccess : uint8_t {
 
 /// The `http:` section.
 struct HttpOptions {
-  std::string listen;  ///< "127.0.0.1:8080"; empty: no HTTP
-  QueryAccess query = QueryAccess::kLocal;
+  std::string listen;                       ///< "127.0.0.1:8080"; empty: no HTTP
+  HttpAccess query = HttpAccess::kLocal;    ///< targets' rows: /query, /scan
+  HttpAccess control = HttpAccess::kLocal;  ///< what changes the pipeline: POST /tables/...
 };
 
 /// The `logging:` section: process messages, not the log.

@@ -12,6 +12,7 @@
 #include "pipeline/error_policy.h"
 #include "pipeline/ingest.h"
 #include "pipeline/sink_runner.h"
+#include "postgres/table_filter.h"
 
 namespace freshet::pipeline {
 namespace {
@@ -120,7 +121,9 @@ Pipeline::Pipeline(Options options, FileSystem& fs, const Clock& clock, std::str
       clock_(clock),
       version_(std::move(version)),
       started_(clock.Now()),
-      capture_(postgres::Capture::Create(options_.source, clock)) {}
+      capture_(postgres::Capture::Create(options_.source, clock)),
+      tables_(options_.source.tables),
+      exclude_(options_.source.exclude) {}
 
 Pipeline::~Pipeline() = default;
 
@@ -237,6 +240,69 @@ bool Pipeline::SourceIsCaughtUp(const Ingest& ingest) const {
   return capture.state == postgres::CaptureState::kStreaming &&
          capture.end_at_connect != change::Lsn{} &&
          ingest.Durable().commit_end >= capture.end_at_connect && ingest.SnapshotsAreDone();
+}
+
+std::vector<CarriedTable> Pipeline::tables() const {
+  std::map<change::TableName, std::optional<postgres::SnapshotTable>> by_name;
+  {
+    const MutexLock lock(mutex_);
+    if (session_ != nullptr) {
+      for (const auto& schema : session_->log().schemas()) by_name[schema->name()];
+    }
+  }
+  for (postgres::SnapshotTable& table : capture_->status().snapshot) {
+    auto& carried = by_name[table.name];
+    if (table.state != postgres::SnapshotState::kFinished) carried = std::move(table);
+  }
+  std::vector<CarriedTable> out;
+  for (auto& [name, snapshot] : by_name) out.push_back({name, std::move(snapshot)});
+  return out;
+}
+
+Result<bool> Pipeline::AddTable(const change::TableName& table) {
+  const std::string name = ToString(table);
+  if (name.find_first_of("*?") != std::string::npos) {
+    return Fail(ErrorKind::kConfig,
+                "'{}' is a pattern; write it under source.postgres.tables and send the process "
+                "SIGHUP",
+                name);
+  }
+  for (const CarriedTable& carried : tables()) {
+    if (carried.name != table) continue;
+    return Fail(ErrorKind::kConfig,
+                "table {} is carried already; to have its rows read once more: freshet table "
+                "resnapshot {}",
+                name, name);
+  }
+  const MutexLock lock(choosing_);
+  FRESHET_TRY(const auto chosen, postgres::TableFilter::Create(tables_, exclude_));
+  std::vector<std::string> tables = tables_;
+  if (!chosen.Matches(table)) tables.push_back(name);
+  FRESHET_TRY(const auto next, postgres::TableFilter::Create(tables, exclude_));
+  if (!next.Matches(table)) {
+    return Fail(ErrorKind::kConfig,
+                "source.postgres.exclude leaves table {} out; take it off there, and send the "
+                "process SIGHUP",
+                name);
+  }
+  FRESHET_RETURN_IF_ERROR(capture_->Reload(tables, exclude_));
+  tables_ = std::move(tables);
+  FRESHET_TRY(const auto configured,
+              postgres::TableFilter::Create(options_.source.tables, options_.source.exclude));
+  return chosen.Matches(table) || configured.Matches(table);
+}
+
+Status Pipeline::Resnapshot(const change::TableName& table, bool replaces) {
+  return capture_->RequestSnapshot(table, replaces);
+}
+
+Status Pipeline::ChooseTables(const std::vector<std::string>& tables,
+                              const std::vector<std::string>& exclude) {
+  const MutexLock lock(choosing_);
+  FRESHET_RETURN_IF_ERROR(capture_->Reload(tables, exclude));
+  tables_ = tables;
+  exclude_ = exclude;
+  return {};
 }
 
 PipelineStatus Pipeline::status() const {

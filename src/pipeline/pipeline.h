@@ -4,6 +4,7 @@
 #include <memory>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/mutex.h"
@@ -44,6 +45,23 @@ class Pipeline {
   /// A snapshot of everything. Any thread, also before and after Run().
   PipelineStatus status() const;
 
+  /// The tables carried, by name. Any thread.
+  std::vector<CarriedTable> tables() const;
+
+  /// Lets a table join while all others go on, and has its rows read. Returns whether the
+  /// configuration names it too: if not, it is left out from the next start on. Any thread.
+  /// Errors: kConfig (carried already, excluded, not one name), and those of Capture::Reload().
+  Result<bool> AddTable(const change::TableName& table);
+
+  /// Has the rows of a table read once more. `replaces`: targets empty it before. Any thread.
+  /// Errors: those of postgres::Capture::RequestSnapshot().
+  Status Resnapshot(const change::TableName& table, bool replaces);
+
+  /// Chooses other tables from now on: what a configuration that was read again says. Any thread.
+  /// Errors: those of postgres::Capture::Reload().
+  Status ChooseTables(const std::vector<std::string>& tables,
+                      const std::vector<std::string>& exclude);
+
   const Options& options() const { return options_; }
 
  private:
@@ -67,6 +85,9 @@ class Pipeline {
   const std::unique_ptr<postgres::Capture> capture_;
   bool source_ran_ = false;  ///< capture has worked since the process started; ingest thread only
 
+  Mutex choosing_;  ///< held from reading the choice to the capture's answer
+  std::vector<std::string> tables_ GUARDED_BY(choosing_);   ///< globs that choose, as configured or
+  std::vector<std::string> exclude_ GUARDED_BY(choosing_);  ///< changed since
   mutable Mutex mutex_;
   std::shared_ptr<Session> session_ GUARDED_BY(mutex_);
   mutable HealthMonitor health_ GUARDED_BY(mutex_);

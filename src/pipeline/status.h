@@ -78,6 +78,14 @@ struct SinkStatus {
 
 inline constexpr size_t kMaxTablesShown = 100;
 
+/// One table that a pipeline carries.
+struct CarriedTable {
+  change::TableName name;
+
+  /// While its rows are read; afterwards, and when they came another way, it only streams.
+  std::optional<postgres::SnapshotTable> snapshot;
+};
+
 /// Everything that /status and /metrics show of a pipeline. A snapshot in time.
 struct PipelineStatus {
   std::string version;

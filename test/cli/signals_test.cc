@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <csignal>
+#include <semaphore>
 
 #include "base/clock.h"
 
@@ -55,6 +56,35 @@ TEST_F(SignalsTest, EveryCallGivesTheSameStop) {
         ExitWhenStopped(second);
       },
       ExitedWithCode(0), "");
+}
+
+/// However many reloads: they are no step towards the signal that ends the process.
+TEST_F(SignalsTest, HangupsReloadAndDoNotStop) {
+  EXPECT_EXIT(
+      {
+        const std::stop_token stop = StopOnSignals();
+        std::counting_semaphore<> reloads(0);
+        const OnHangup hangup([&] { reloads.release(); });
+        for (int i = 0; i < 3; ++i) {
+          std::raise(SIGHUP);
+          reloads.acquire();
+        }
+        if (stop.stop_requested()) std::exit(2);
+        std::raise(SIGTERM);
+        ExitWhenStopped(stop);
+      },
+      ExitedWithCode(0), "");
+}
+
+TEST_F(SignalsTest, OnceNobodyReloadsAHangupEndsTheProcess) {
+  EXPECT_EXIT(
+      {
+        {
+          const OnHangup hangup([] {});
+        }
+        std::raise(SIGHUP);
+      },
+      KilledBySignal(SIGHUP), "");
 }
 
 TEST_F(SignalsTest, ACommandThatDoesNotAskIsEndedByTheFirst) {

@@ -13,6 +13,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::Pair;
 
 /// Every kind of value there is.
 struct Sample {
@@ -184,6 +185,21 @@ TEST(YamlReaderTest, ReferencedValueIsNeverShown) {
   setenv("FRESHET_TEST_PASSWORD", "s3cret", 1);
 
   EXPECT_THAT(ErrorsOf("name: x\ncount: ${env:FRESHET_TEST_PASSWORD}"), Not(HasSubstr("s3cret")));
+}
+
+TEST(ReadYamlKeysTest, ValuesStandUnderTheirPathsAsTheyAreWritten) {
+  const std::string path = ::testing::TempDir() + "freshet_keys.yaml";
+  std::ofstream(path) << "source:\n  postgres: { url: '${env:URL}', tables: [a.*, b.c] }\n"
+                         "sinks: { lake: { files: { url: /lake } } }\n";
+
+  const auto keys = ReadYamlKeys(path);
+
+  ASSERT_TRUE(keys.has_value()) << keys.error();
+  EXPECT_THAT(*keys, ElementsAre(Pair("sinks.lake.files.url", "/lake"),
+                                 Pair("source.postgres.tables", HasSubstr("b.c")),
+                                 Pair("source.postgres.url", "${env:URL}")));
+  std::filesystem::remove(path);
+  EXPECT_EQ(ReadYamlKeys(path).error().kind, ErrorKind::kConfig);
 }
 
 TEST(ParseDurationTest, UnitsAreExactAndLimitsHold) {

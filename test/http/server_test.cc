@@ -192,6 +192,115 @@ TEST_F(ServerTest, QueriesCannotTakeEveryThread) {
   EXPECT_EQ(health->status, 200);
 }
 
+TEST_F(ServerTest, TablesAreListedWithWhatTheyWaitFor) {
+  Handlers handlers = StatusOnly();
+  handlers.tables = [] {
+    return std::vector<pipeline::CarriedTable>{
+        {.name = {"public", "orders"}, .snapshot = {}},
+        {.name = {"odd.one", "T\"x"},
+         .snapshot = postgres::SnapshotTable{.name = {"odd.one", "T\"x"}, .waits_for = "a pause"}}};
+  };
+  Start(std::move(handlers));
+
+  const auto answer = client_->Get("/tables");
+
+  ASSERT_TRUE(answer);
+  const json tables = json::parse(answer->body)["tables"];
+  EXPECT_EQ(tables[0], (json{{"schema", "public"}, {"table", "orders"}, {"state", "streaming"}}));
+  EXPECT_EQ(tables[1]["table"], "T\"x");
+  EXPECT_EQ(tables[1]["state"], "wanted");
+  EXPECT_EQ(tables[1]["waits_for"], "a pause");
+}
+
+/// Requests of `freshet table`, and what is no such request.
+class ControlTest : public ServerTest {
+ protected:
+  void StartControlled() {
+    Handlers handlers = StatusOnly();
+    handlers.add_table = [this](const change::TableName& table) -> Result<bool> {
+      asked_.push_back("add " + ToString(table));
+      if (table.table == "none") return Fail(ErrorKind::kNotFound, "no such table");
+      return false;
+    };
+    handlers.resnapshot = [this](const change::TableName& table, bool replaces) -> Status {
+      asked_.push_back((replaces ? "replace " : "again ") + ToString(table));
+      return {};
+    };
+    Start(std::move(handlers));
+  }
+
+  httplib::Result Post(const std::string& path, const std::string& body) {
+    return client_->Post(path, httplib::Headers{{kControlHeader, "1"}}, body, "application/json");
+  }
+
+  std::vector<std::string> asked_;
+};
+
+TEST_F(ControlTest, TablesAreAddedAndReadAgain) {
+  StartControlled();
+
+  const auto added = Post("/tables/add", R"({"schema": "public", "table": "orders"})");
+  const auto again = Post("/tables/resnapshot", R"({"schema": "public", "table": "orders"})");
+  const auto anew =
+      Post("/tables/resnapshot", R"({"schema": "odd.one", "table": "T", "replace": true})");
+  const auto missing = Post("/tables/add", R"({"schema": "public", "table": "none"})");
+
+  ASSERT_TRUE(added && again && anew && missing);
+  EXPECT_EQ(added->status, 202);
+  EXPECT_EQ(json::parse(added->body)["in_configuration"], false);
+  EXPECT_EQ(again->status, 202);
+  EXPECT_EQ(missing->status, 404);
+  EXPECT_EQ(json::parse(missing->body)["detail"], "no such table");
+  EXPECT_THAT(asked_, ::testing::ElementsAre("add public.orders", "again public.orders",
+                                             "replace odd.one.T", "add public.none"));
+}
+
+/// A form or a script of another site's page can send neither the header nor this type unasked.
+TEST_F(ControlTest, RequestOfAWebPageIsRefused) {
+  StartControlled();
+  const std::string body = R"({"schema": "public", "table": "orders"})";
+
+  const auto no_header = client_->Post("/tables/add", body, "application/json");
+  const auto form =
+      client_->Post("/tables/add", httplib::Headers{{kControlHeader, "1"}}, body, "text/plain");
+  const auto preflight = client_->Options("/tables/add");
+  const auto get = client_->Get("/tables/add");
+
+  ASSERT_TRUE(no_header && form && preflight && get);
+  EXPECT_EQ(no_header->status, 403);
+  EXPECT_EQ(form->status, 403);
+  EXPECT_FALSE(preflight->has_header("Access-Control-Allow-Headers"));
+  EXPECT_EQ(preflight->status, 404);
+  EXPECT_EQ(get->status, 404);
+  EXPECT_THAT(asked_, ::testing::IsEmpty());
+}
+
+TEST_F(ControlTest, BodiesThatNameNoTableAreRefused) {
+  StartControlled();
+
+  for (const std::string& body :
+       {std::string(), std::string("{"), std::string("[]"), std::string(R"({"table": "orders"})"),
+        std::string(R"({"schema": 1, "table": "orders"})"),
+        std::string(R"({"schema": "public", "table": "orders", "replace": "yes"})"),
+        R"({"schema": "public", "table": ")" + std::string(Server::kMaxControlBytes, 'x') +
+            "\"}"}) {
+    const auto answer = Post("/tables/resnapshot", body);
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->status, 400) << body.substr(0, 60);
+  }
+  EXPECT_THAT(asked_, ::testing::IsEmpty());
+}
+
+TEST_F(ControlTest, NothingIsChangedWhereItIsNotServed) {
+  Start(StatusOnly());
+
+  const auto answer = Post("/tables/add", R"({"schema": "public", "table": "orders"})");
+
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->status, 403);
+  EXPECT_THAT(answer->body, HasSubstr("http.control"));
+}
+
 TEST_F(ServerTest, TakenPortIsSaid) {
   Start(StatusOnly());
 

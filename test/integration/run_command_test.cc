@@ -87,7 +87,7 @@ TEST_P(RunCommandTest, StatusAndMetricsTellTheSameStory) {
   EXPECT_EQ(status["source"]["rows_total"], "11");
   EXPECT_EQ(status["slot"]["name"], name_);
   EXPECT_EQ(status["snapshot"][0]["table"], "public.orders");
-  EXPECT_EQ(status["snapshot"][0]["state"], "done");
+  EXPECT_EQ(status["snapshot"][0]["state"], "finished");
   EXPECT_EQ(status["log"]["durable_offset"], status["log"]["appended_offset"]);
   EXPECT_EQ(status["sinks"][0]["name"], "warehouse");
   EXPECT_EQ(status["sinks"][0]["state"], "running");
