@@ -10,6 +10,7 @@
 #include "postgres/assembler.h"
 #include "postgres/catalog.h"
 #include "postgres/connection.h"
+#include "postgres/live_snapshot.h"
 #include "postgres/pgoutput.h"
 #include "postgres/preflight.h"
 #include "postgres/publication.h"
@@ -108,6 +109,8 @@ struct Choice {
   std::vector<pgoutput::Relation> relations;             ///< one a table
   std::vector<std::pair<uint32_t, uint32_t>> filenodes;  ///< (table, filenode), partitions too
   std::vector<std::string> row_filters;                  ///< one a table
+  std::vector<std::vector<std::string>> columns;         ///< one a table: those published
+  std::vector<std::vector<CatalogTable>> parts;          ///< one a table: where its rows are
   bool all_tables = false;                               ///< as the publication's
 };
 
@@ -121,10 +124,44 @@ struct Session {
   ServerIdentity server;
   std::unordered_set<uint32_t> known = {};  ///< tables whose older rows the log has; empty: any
 
+  change::SnapshotLedger snapshots = {};  ///< as the log has them
+
   void Know(const Choice& choice) {
     for (const auto& [table, filenode] : choice.filenodes) known.insert(table);
   }
 };
+
+/// The relations that hold the rows of `table`: the leaves of a tree, where they may be read.
+std::vector<CatalogTable> PartsOf(const CatalogTable& table, const std::vector<CatalogTable>& all) {
+  std::vector<CatalogTable> out;
+  for (const CatalogTable& part : all) {
+    if (!table.partitioned || part.partitioned || part.root != table.id) continue;
+    if (!part.may_select) return {table};
+    out.push_back(part);
+  }
+  if (out.empty()) out.push_back(table);
+  return out;
+}
+
+/// Those of a choice for which `keep(index)` holds.
+template <typename Keep>
+Choice Part(const Choice& choice, const Keep& keep) {
+  Choice out;
+  out.all_tables = choice.all_tables;
+  for (size_t i = 0; i < choice.tables.size(); ++i) {
+    if (!keep(i)) continue;
+    out.tables.push_back(choice.tables[i]);
+    out.relations.push_back(choice.relations[i]);
+    out.row_filters.push_back(choice.row_filters[i]);
+    out.columns.push_back(choice.columns[i]);
+    out.parts.push_back(choice.parts[i]);
+    out.filenodes.emplace_back(choice.tables[i].id.value, choice.tables[i].filenode);
+    for (const CatalogTable& part : choice.parts[i]) {
+      if (part.id != choice.tables[i].id) out.filenodes.emplace_back(part.id.value, part.filenode);
+    }
+  }
+  return out;
+}
 
 Result<Choice> Choose(Catalog& catalog, const TableFilter& filter,
                       const std::string& publication_name, std::stop_token stop) {
@@ -144,8 +181,9 @@ Result<Choice> Choose(Catalog& catalog, const TableFilter& filter,
   for (const CatalogTable& table : out.tables) {
     const PublishedTable* published =
         publication.has_value() ? publication->Find(table.name) : nullptr;
-    out.relations.push_back(catalog.Describe(
-        table, published == nullptr ? std::vector<std::string>() : published->columns));
+    out.columns.push_back(published == nullptr ? std::vector<std::string>() : published->columns);
+    out.parts.push_back(PartsOf(table, all));
+    out.relations.push_back(catalog.Describe(table, out.columns.back()));
     out.row_filters.push_back(published == nullptr ? "" : published->row_filter);
   }
   for (const CatalogTable& table : all) {
@@ -181,7 +219,11 @@ class CaptureImpl final : public Capture {
   Result<Lsn> Begin(Session& session, Connection& walsender);
   Result<Lsn> BeginWithoutSnapshot(Session& session, Connection& walsender, bool slot_exists,
                                    Lsn confirmed);
-  Status TakeSnapshot(Session& session, const CreatedSlot& slot, const Choice& before);
+
+  /// Reads the rows of `before` through the slot's exported snapshot, as one transaction at its
+  /// consistent point, and says what is `wanted` besides.
+  Status TakeSnapshot(Session& session, const CreatedSlot& slot, const Choice& before,
+                      const Choice& wanted);
   Status EnsurePublication(Session& session);
   Result<CreatedSlot> MakeSlot(Session& session, Connection& walsender, bool temporary);
 
@@ -194,6 +236,9 @@ class CaptureImpl final : public Capture {
 
   Status Stream(Session& session, Connection walsender, const change::Position& position,
                 std::optional<change::Transaction> open);
+
+  /// Goes on with the snapshots that are not finished.
+  static Status WantTables(Session& session, const Choice& choice, LiveSnapshot& snapshot);
 
   /// A broken stream may be more than a lost connection: names the gap if there is one.
   Error Diagnose(Error error, std::stop_token stop);
@@ -244,6 +289,7 @@ Status CaptureImpl::RunUntilBroken(const ResumePoint& resume, CaptureOutput& out
   FRESHET_TRY(ServerIdentity server, Identify(walsender, catalog.connection(), stop));
   board_.Update([&](CaptureStatus& status) { status.end_at_connect = server.flush_end; });
   Session session{resume, output, stop, catalog, std::move(filter), std::move(server)};
+  session.snapshots = resume.snapshots;
 
   const bool begun = resume.source.has_value() && resume.appended != change::Position{};
   if (begun && options_.snapshot == SnapshotMode::kOnly) return {};  // it is in the log already
@@ -318,7 +364,15 @@ Result<Lsn> CaptureImpl::Begin(Session& session, Connection& walsender) {
   FRESHET_TRY(const CreatedSlot created, MakeSlot(session, walsender, only));
   FRESHET_RETURN_IF_ERROR(
       session.output.SourceKnown(IdentityOf(session, created.consistent_point)));
-  FRESHET_RETURN_IF_ERROR(TakeSnapshot(session, created, before));
+  // Tables with a key are read while the stream goes on, the others before it begins.
+  std::vector<bool> keyed;
+  for (const pgoutput::Relation& relation : before.relations) {
+    FRESHET_TRY(const auto schema, session.catalog.Resolve(relation));
+    keyed.push_back(!only && !schema->key_columns().empty());
+  }
+  FRESHET_RETURN_IF_ERROR(TakeSnapshot(session, created,
+                                       Part(before, [&](size_t i) { return !keyed[i]; }),
+                                       Part(before, [&](size_t i) { return keyed[i]; })));
   return created.consistent_point;
 }
 
@@ -378,27 +432,36 @@ Result<CreatedSlot> CaptureImpl::MakeSlot(Session& session, Connection& walsende
   return created;
 }
 
-Status CaptureImpl::TakeSnapshot(Session& session, const CreatedSlot& slot, const Choice& before) {
-  board_.Enter(CaptureState::kSnapshotting);
-  FRESHET_TRY(const std::unique_ptr<SnapshotReader> reader,
-              SnapshotReader::Import(options_, slot.snapshot, before.tables, session.stop));
-  // From here on locks keep the tables as they are. A table rewritten between the slot's making
-  // and the lock looks empty to the snapshot, and one altered there differs from the stream.
-  const bool only = options_.snapshot == SnapshotMode::kOnly;
-  FRESHET_TRY(const Choice now, Choose(session.catalog, session.filter,
-                                       only ? "" : options_.publication, session.stop));
-  if (now.filenodes != before.filenodes || now.relations != before.relations) {
-    return Fail(ErrorKind::kUnavailable,
-                "a table was altered, rewritten or truncated while the snapshot began; it is "
-                "taken anew");
+Status CaptureImpl::TakeSnapshot(Session& session, const CreatedSlot& slot, const Choice& before,
+                                 const Choice& wanted) {
+  std::unique_ptr<SnapshotReader> reader;
+  if (!before.all_tables) session.Know(wanted);
+  if (!before.tables.empty()) {
+    board_.Enter(CaptureState::kSnapshotting);
+    FRESHET_TRY(reader,
+                SnapshotReader::Import(options_, slot.snapshot, before.tables, session.stop));
+    // From here on locks keep the tables as they are. A table rewritten between the slot's making
+    // and the lock looks empty to the snapshot, and one altered there differs from the stream.
+    const bool only = options_.snapshot == SnapshotMode::kOnly;
+    FRESHET_TRY(const Choice all, Choose(session.catalog, session.filter,
+                                         only ? "" : options_.publication, session.stop));
+    const Choice now = Part(all, [&](size_t i) {
+      return std::any_of(before.tables.begin(), before.tables.end(),
+                         [&](const CatalogTable& table) { return table.id == all.tables[i].id; });
+    });
+    if (now.filenodes != before.filenodes || now.relations != before.relations) {
+      return Fail(ErrorKind::kUnavailable,
+                  "a table was altered, rewritten or truncated while the snapshot began; it is "
+                  "taken anew");
+    }
+    std::vector<SnapshotSource> sources;
+    for (size_t i = 0; i < now.tables.size(); ++i) {
+      FRESHET_TRY(auto schema, session.catalog.Resolve(now.relations[i]));
+      sources.push_back({now.tables[i], std::move(schema), now.row_filters[i]});
+    }
+    if (!now.all_tables) session.Know(now);
+    FRESHET_RETURN_IF_ERROR(reader->Start(std::move(sources), session.stop));
   }
-  std::vector<SnapshotSource> sources;
-  for (size_t i = 0; i < now.tables.size(); ++i) {
-    FRESHET_TRY(auto schema, session.catalog.Resolve(now.relations[i]));
-    sources.push_back({now.tables[i], std::move(schema), now.row_filters[i]});
-  }
-  if (!now.all_tables) session.Know(now);
-  FRESHET_RETURN_IF_ERROR(reader->Start(std::move(sources), session.stop));
 
   constexpr milliseconds kPartWait{10};
   const int64_t rows_before = board_.Read().rows_total;
@@ -418,7 +481,7 @@ Status CaptureImpl::TakeSnapshot(Session& session, const CreatedSlot& slot, cons
     begun = true;
     return batch;
   };
-  while (!reader->finished()) {
+  while (reader != nullptr && !reader->finished()) {
     FRESHET_TRY(auto changes, reader->Next(ordinal, kPartWait, session.stop));
     board_.Update([&](CaptureStatus& status) {
       status.snapshot = reader->progress();
@@ -430,7 +493,13 @@ Status CaptureImpl::TakeSnapshot(Session& session, const CreatedSlot& slot, cons
     batch->tables.push_back(*std::move(changes));
     FRESHET_RETURN_IF_ERROR(OfferAll(session.output, batch, session.stop));
   }
-  FRESHET_RETURN_IF_ERROR(OfferAll(session.output, part(true), session.stop));
+  const auto last = part(true);
+  for (const CatalogTable& table : wanted.tables) {
+    last->snapshots.push_back({.step = change::SnapshotStep::kWanted, .table = table.id});
+    session.snapshots.Apply(last->snapshots.back());
+  }
+  FRESHET_RETURN_IF_ERROR(OfferAll(session.output, last, session.stop));
+  if (reader == nullptr) return {};
   board_.Update([&](CaptureStatus& status) {
     status.snapshot = reader->progress();
     status.rows_total = rows_before + ordinal;
@@ -545,6 +614,9 @@ Status CaptureImpl::CheckKnownTables(Session& session, const Publication& public
   // streamed from their first row on.
   if (publication.all_tables || options_.snapshot == SnapshotMode::kNever) return {};
   for (const change::TableId table : session.resume.tables) session.known.insert(table.value);
+  for (const auto& [table, snapshot] : session.snapshots.unfinished()) {
+    session.known.insert(table.value);
+  }
   if (session.known.empty()) return {};
   FRESHET_TRY(const Choice choice,
               Choose(session.catalog, session.filter, options_.publication, session.stop));
@@ -608,6 +680,21 @@ class SideWatch final : public Receiver::Companion {
   StatusBoard& board_;
 };
 
+Status CaptureImpl::WantTables(Session& session, const Choice& choice, LiveSnapshot& snapshot) {
+  for (const auto& [id, unfinished] : session.snapshots.unfinished()) {
+    const auto at = std::find_if(choice.tables.begin(), choice.tables.end(),
+                                 [&](const CatalogTable& table) { return table.id == id; });
+    if (at == choice.tables.end()) {
+      snapshot.DoNotWant(id);
+      continue;
+    }
+    const auto i = static_cast<size_t>(at - choice.tables.begin());
+    FRESHET_RETURN_IF_ERROR(snapshot.Want({*at, choice.columns[i], choice.row_filters[i]},
+                                          choice.parts[i], &unfinished, session.stop));
+  }
+  return {};
+}
+
 Status CaptureImpl::Stream(Session& session, Connection walsender, const change::Position& position,
                            std::optional<change::Transaction> open) {
   FRESHET_TRY(const Choice choice,
@@ -638,17 +725,20 @@ Status CaptureImpl::Stream(Session& session, Connection walsender, const change:
   board_.Update([](CaptureStatus& status) { status.streamed = true; });
   board_.Enter(CaptureState::kStreaming);
   logging::Info("streaming", {{"from", change::ToString(position)}});
+  LiveSnapshot snapshot(options_, session.catalog, board_, clock_);
+  FRESHET_RETURN_IF_ERROR(WantTables(session, choice, snapshot));
   KnownTables tables(session.catalog, options_.publication, std::move(session.known));
+  const bool inside = open.has_value();
   Assembler assembler(
       {.batch_rows = options_.batch_rows, .batch_bytes = options_.batch_bytes.bytes}, tables,
-      position, std::move(open));
+      {position.commit_end, inside ? position.ordinal : 0}, std::move(open));
   SideWatch watch(options_, session.catalog, board_);
   Receiver receiver(std::move(stream), assembler, TableGate(session.filter, std::move(chosen)),
                     session.output, watch, board_, clock_,
                     {.status_interval = options_.status_interval,
                      .wal_sender_timeout = milliseconds(timeout.integer(0, 0)),
                      .end_at_connect = session.server.flush_end},
-                    position);
+                    position, inside, &snapshot);
   return receiver.Run(session.stop);
 }
 

@@ -25,6 +25,17 @@ void Bind(config::Binder& binder, Options& options) {
            kSnapshotNames, options.snapshot);
   binder.Value({"snapshot_workers", "Connections that copy tables side by side."},
                options.snapshot_workers);
+  binder.Value({"snapshot_chunk_duration",
+                "How long one read of a part of a table should take; parts are sized by it."},
+               options.snapshot_chunk_duration);
+  binder.Value({"snapshot_chunk_size", "Largest part of a table that is read at once."},
+               options.snapshot_chunk_size);
+  binder.Value({"snapshot_timeout", "After which one read of a part is broken off and done again."},
+               options.snapshot_timeout);
+  binder.Value(
+      {"snapshot_window",
+       "Memory for the keys that changed while rows are read; beyond it they are read again."},
+      options.snapshot_window);
   binder.Value({"slot_create_timeout",
                 "How long making the slot may wait for running transactions of others."},
                options.slot_create_timeout);
@@ -50,6 +61,18 @@ void Bind(config::Binder& binder, Options& options) {
   }
   if (options.snapshot_workers < 1 || options.snapshot_workers > 64) {
     binder.Reject("snapshot_workers", "must be 1 to 64");
+  }
+  if (options.snapshot_chunk_duration < std::chrono::milliseconds(1)) {
+    binder.Reject("snapshot_chunk_duration", "must be at least 1ms");
+  }
+  if (options.snapshot_chunk_size.bytes < 8192) {
+    binder.Reject("snapshot_chunk_size", "must be at least 8KiB, a block");
+  }
+  if (options.snapshot_timeout < std::chrono::seconds(1)) {
+    binder.Reject("snapshot_timeout", "must be at least 1s");
+  }
+  if (options.snapshot_window.bytes < int64_t{1} << 20) {
+    binder.Reject("snapshot_window", "must be at least 1MiB");
   }
   if (options.status_interval < std::chrono::milliseconds(100)) {
     binder.Reject("status_interval", "must be at least 100ms");

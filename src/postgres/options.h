@@ -24,6 +24,10 @@ struct Options {
   std::vector<std::string> exclude;  ///< globs taken off again
   SnapshotMode snapshot = SnapshotMode::kInitial;
   int64_t snapshot_workers = 2;
+  config::Duration snapshot_chunk_duration = std::chrono::seconds(2);
+  config::ByteSize snapshot_chunk_size{int64_t{64} << 20};
+  config::Duration snapshot_timeout = std::chrono::minutes(5);
+  config::ByteSize snapshot_window{int64_t{64} << 20};
   config::Duration slot_create_timeout = std::chrono::minutes(5);
   config::Duration status_interval = std::chrono::seconds(10);  ///< feedback at least this often
   int64_t batch_rows = 16'384;

@@ -15,6 +15,7 @@ namespace {
 constexpr uint64_t kIdleAdvanceBytes = uint64_t{16} << 20;
 constexpr milliseconds kOfferWait{100};
 constexpr milliseconds kStuckAfter{500};  ///< without room, before the state says so
+constexpr milliseconds kInsetWait{5};     ///< between looks at what is to be placed
 constexpr milliseconds kDurableWait{20};  ///< between looks at what has become durable
 
 /// Frames taken in a row before batches and feedback are looked after.
@@ -24,7 +25,8 @@ constexpr int64_t kMaxMessagesPerRound = 20'000;
 
 Receiver::Receiver(ReplicationStream stream, Assembler& assembler, TableGate gate,
                    CaptureOutput& output, Companion& companion, StatusBoard& board,
-                   const Clock& clock, const Timing& timing, const change::Position& position)
+                   const Clock& clock, const Timing& timing, const change::Position& position,
+                   bool inside, Inset* inset)
     : stream_(std::move(stream)),
       assembler_(assembler),
       gate_(std::move(gate)),
@@ -35,7 +37,9 @@ Receiver::Receiver(ReplicationStream stream, Assembler& assembler, TableGate gat
       timing_(timing),
       base_(board.Read()),
       pacer_(stream_.connection().over_unix_socket()),
-      emitted_end_(position.commit_end),
+      emitted_{position.commit_end, inside ? 0 : position.ordinal},
+      inside_(inside),
+      inset_(inset),
       last_ack_(Now()),
       last_idle_(Now()),
       last_companion_(Now()) {}
@@ -46,6 +50,7 @@ Status Receiver::Run(std::stop_token stop) {
     FRESHET_RETURN_IF_ERROR(LookAround(stop));  // before anything received is passed on
     FRESHET_RETURN_IF_ERROR(CutIfDue());
     EmitIdlePosition();
+    FRESHET_RETURN_IF_ERROR(PlaceInset(stop));
     const bool full = pending_.size() >= kMaxPending;
     FRESHET_RETURN_IF_ERROR(OfferPending(full ? Nanos(kOfferWait) : Nanos(0), stop));
     FRESHET_RETURN_IF_ERROR(AcknowledgeIfDue(stop));
@@ -112,9 +117,11 @@ Status Receiver::TakeBatches() {
   while (auto batch = assembler_.Take()) {
     if (batch->ends_transaction()) {
       const change::Lsn end = batch->transactions.back().end_lsn;
-      if (end <= emitted_end_) continue;  // without changes, behind an idle position
-      emitted_end_ = end;
+      if (end <= emitted_.commit_end) continue;  // without changes, behind an idle position
+      emitted_ = {end, 0};
     }
+    inside_ = !batch->ends_transaction();
+    if (inset_ != nullptr) inset_->Observe(*batch);
     pending_.push_back(std::move(batch));
   }
   return {};
@@ -124,7 +131,7 @@ Status Receiver::CutIfDue() {
   // While the output has no room, a batch that grows is better than one more that waits.
   if (!drained_ || !pending_.empty()) return {};
   const bool advanced =  // through transactions without changes
-      assembler_.received_end().value >= emitted_end_.value + Assembler::kEmptyAdvanceBytes;
+      assembler_.received_end().value >= emitted_.commit_end.value + Assembler::kEmptyAdvanceBytes;
   if (assembler_.idle() && !advanced) return {};
   const Nanos now = Now();
   if (!pacer_.ShouldCut(now)) return {};
@@ -136,15 +143,15 @@ Status Receiver::CutIfDue() {
 
 void Receiver::EmitIdlePosition() {
   const change::Lsn end = stream_.keepalive_end();
-  if (!drained_ || !pending_.empty() || !assembler_.idle() || end <= emitted_end_) return;
+  if (!drained_ || !pending_.empty() || !assembler_.idle() || end <= emitted_.commit_end) return;
   const Nanos now = Now();
   const bool due = keepalive_asked_ || now - last_idle_ >= timing_.status_interval ||
-                   end.value - emitted_end_.value >= kIdleAdvanceBytes ||
-                   (emitted_end_ < timing_.end_at_connect && end >= timing_.end_at_connect);
+                   end.value - emitted_.commit_end.value >= kIdleAdvanceBytes ||
+                   (emitted_.commit_end < timing_.end_at_connect && end >= timing_.end_at_connect);
   keepalive_asked_ = false;
   if (!due) return;
   last_idle_ = now;
-  emitted_end_ = end;
+  emitted_ = {end, 0};
   auto batch = std::make_shared<change::ChangeBatch>();
   batch->transactions.push_back({.kind = change::TransactionKind::kStream,
                                  .xid = {},
@@ -153,6 +160,36 @@ void Receiver::EmitIdlePosition() {
                                  .commit_time = clock_.Now(),
                                  .origin = ""});
   pending_.push_back(std::move(batch));
+}
+
+Status Receiver::PlaceInset(std::stop_token stop) {
+  inset_works_ = false;
+  if (inset_ == nullptr || ended_) return {};
+  FRESHET_TRY(inset_works_, inset_->Work(stop));
+  if (!inset_works_) return {};
+  const std::optional<change::Lsn> awaited = inset_->awaits();
+  if (!awaited.has_value() || inside_ || pending_.size() >= kMaxPending) return {};
+  // A target may be ahead of a log that lost its end, up to what the server had when we connected:
+  // it would take a piece placed before that for one it has.
+  const bool behind_targets = emitted_.commit_end >= timing_.end_at_connect;
+  const change::Lsn passed = std::max(assembler_.received_end(), stream_.keepalive_end());
+  if (!behind_targets || *awaited > passed) {
+    const Nanos now = Now();
+    if (now - last_ask_ < kAskInterval) return {};
+    last_ask_ = now;
+    const change::Lsn durable = std::min(output_.Durable().commit_end, stream_.server_end());
+    return stream_.Acknowledge(durable, clock_.Now(), stop, true);
+  }
+  // What arrived whole stands before what is placed.
+  FRESHET_RETURN_IF_ERROR(assembler_.Cut());
+  FRESHET_RETURN_IF_ERROR(TakeBatches());
+  while (!inside_ && pending_.size() < kMaxPending) {
+    FRESHET_TRY(auto batch, inset_->Next(emitted_, passed));
+    if (batch == nullptr) break;
+    emitted_ = {batch->transactions.back().end_lsn, batch->transactions.back().ordinal};
+    pending_.push_back(std::move(batch));
+  }
+  return {};
 }
 
 Status Receiver::OfferPending(Nanos timeout, std::stop_token stop) {
@@ -224,11 +261,13 @@ Status Receiver::Wait(std::stop_token stop) {
   }
   if (!pending_.empty()) return OfferPending(milliseconds(5), stop);
   if (!surely_empty_) return {};
-  Nanos timeout = kCompanionInterval;
+  Nanos timeout = inset_works_ ? Nanos(kInsetWait) : Nanos(kCompanionInterval);
   // Changes that were not cut yet are due soon; after a cut only an open transaction is left.
-  if (!assembler_.idle() && !pacer_.ShouldCut(now)) timeout = pacer_.UntilCut(now);
+  if (!assembler_.idle() && !pacer_.ShouldCut(now)) {
+    timeout = std::min(timeout, pacer_.UntilCut(now));
+  }
   const change::Lsn durable = output_.Durable().commit_end;
-  if (durable < emitted_end_) timeout = std::min(timeout, Nanos(kDurableWait));
+  if (durable < emitted_.commit_end) timeout = std::min(timeout, Nanos(kDurableWait));
   if (std::min(durable, stream_.server_end()) > stream_.acknowledged()) {
     timeout = std::clamp(last_ack_ + kAckInterval - now, Nanos(0), timeout);
   }
@@ -244,6 +283,10 @@ void Receiver::ShowFigures() {
     status.acknowledged = stream_.acknowledged();
     status.rows_total = base_.rows_total + counters.rows;
     status.bytes_total = base_.bytes_total + bytes_;
+    if (inset_ != nullptr) {
+      status.rows_total += inset_->rows();
+      status.bytes_total += inset_->bytes();
+    }
     status.transactions_total = base_.transactions_total + counters.transactions;
     if (counters.last_commit_time != 0) status.last_commit_time = counters.last_commit_time;
   });

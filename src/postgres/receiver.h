@@ -3,6 +3,7 @@
 #include <chrono>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -43,6 +44,32 @@ class Receiver {
                                    std::stop_token stop) = 0;
   };
 
+  /// Rows from beside the stream, placed into it between its transactions.
+  class Inset {
+   public:
+    virtual ~Inset() = default;
+
+    /// The stream goes on with `batch`: each in order, before Next() that follows it.
+    virtual void Observe(const change::ChangeBatch& batch) = 0;
+
+    /// Moves what goes on beside the stream. True while there is anything to place, now or later.
+    virtual Result<bool> Work(std::stop_token stop) = 0;
+
+    /// What stands next behind `behind`, where no transaction is half passed and all that was
+    /// committed before `passed` was observed; its position is the next one behind `behind`. Null:
+    /// nothing yet.
+    virtual Result<std::shared_ptr<const change::ChangeBatch>> Next(const change::Position& behind,
+                                                                    change::Lsn passed) = 0;
+
+    /// The place in the WAL that the stream has to pass before Next() gives more; 0: anywhere.
+    /// None: there is nothing to place at the moment.
+    virtual std::optional<change::Lsn> awaits() = 0;
+
+    /// Rows placed so far, and their bytes as they came.
+    virtual int64_t rows() const = 0;
+    virtual int64_t bytes() const = 0;
+  };
+
   struct Timing {
     std::chrono::nanoseconds status_interval;
     std::chrono::nanoseconds wal_sender_timeout;  ///< of the server; 0: none
@@ -61,10 +88,14 @@ class Receiver {
   /// Batches held while the output has no room; reading stops then.
   static constexpr size_t kMaxPending = 2;
 
-  /// All references outlive the receiver. `position` is where the stream goes on.
+  /// While an inset awaits a place in the WAL, the server is asked this often how far it is.
+  static constexpr std::chrono::milliseconds kAskInterval{10};
+
+  /// All references outlive the receiver. `position` is where the stream goes on, `inside` a
+  /// transaction or not. `inset` may be null.
   Receiver(ReplicationStream stream, Assembler& assembler, TableGate gate, CaptureOutput& output,
            Companion& companion, StatusBoard& board, const Clock& clock, const Timing& timing,
-           const change::Position& position);
+           const change::Position& position, bool inside, Inset* inset);
 
   /// Runs until stopped (no error) or broken. Errors: kUnavailable (connection lost, server
   /// stopping) and those of Assembler, CaptureOutput and Companion.
@@ -86,6 +117,9 @@ class Receiver {
   /// Makes the end of WAL that holds nothing for us a position of its own.
   void EmitIdlePosition();
 
+  /// Places what the inset has, where the stream stands between two transactions.
+  Status PlaceInset(std::stop_token stop);
+
   /// Offers waiting batches. Waits at most `timeout` for room.
   Status OfferPending(Nanos timeout, std::stop_token stop);
 
@@ -106,7 +140,11 @@ class Receiver {
 
   ReadPacer pacer_;
   std::deque<std::shared_ptr<const change::ChangeBatch>> pending_;
-  change::Lsn emitted_end_;  ///< end of the last batch taken, offered or not
+  change::Position emitted_;  ///< behind the last batch taken, offered or not
+  bool inside_;               ///< that one left a transaction open
+  Inset* const inset_;
+  bool inset_works_ = false;
+  Nanos last_ask_{};
   bool keepalive_asked_ = false;
   bool drained_ = false;       ///< what the last read brought has been taken
   bool surely_empty_ = false;  ///< and the socket was seen empty

@@ -78,7 +78,8 @@ Result<ReplicationStream::Read> ReplicationStream::Next() {
               frame.size());
 }
 
-Status ReplicationStream::Acknowledge(change::Lsn flushed, UnixMicros now, std::stop_token stop) {
+Status ReplicationStream::Acknowledge(change::Lsn flushed, UnixMicros now, std::stop_token stop,
+                                      bool ask) {
   acknowledged_ = std::max(acknowledged_, std::min(flushed, server_end_));
   reply_requested_ = false;
   std::array<std::byte, kFeedbackBytes> frame{};
@@ -87,6 +88,7 @@ Status ReplicationStream::Acknowledge(change::Lsn flushed, UnixMicros now, std::
     PutU64(&frame[at], acknowledged_.value);
   }
   PutU64(&frame[25], static_cast<uint64_t>(now - kPostgresEpoch));
+  frame.back() = std::byte{ask};
   return connection_.PutCopy(frame, stop);
 }
 

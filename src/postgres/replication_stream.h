@@ -63,8 +63,9 @@ class ReplicationStream {
   bool reply_requested() const { return reply_requested_; }
 
   /// Tells the server that all up to `flushed` is durable here. Never goes back, and never above
-  /// server_end(): what is beyond is left out.
-  Status Acknowledge(change::Lsn flushed, UnixMicros now, std::stop_token stop = {});
+  /// server_end(): what is beyond is left out. `ask`: the server is to tell its end by a keepalive.
+  Status Acknowledge(change::Lsn flushed, UnixMicros now, std::stop_token stop = {},
+                     bool ask = false);
 
   /// The last position acknowledged.
   change::Lsn acknowledged() const { return acknowledged_; }

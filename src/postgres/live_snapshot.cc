@@ -1,0 +1,565 @@
+#include "postgres/live_snapshot.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/logging.h"
+#include "postgres/copy_text.h"
+#include "postgres/pgoutput.h"
+
+namespace freshet::postgres {
+
+using change::BlockRange;
+using change::ChangeBatch;
+using change::Lsn;
+using change::Position;
+using change::SnapshotStep;
+using std::chrono::milliseconds;
+
+namespace {
+
+constexpr int64_t kBlockBytes = 8'192;
+
+/// What the first chunk of a table reads, before it is known how fast that is.
+constexpr int64_t kFirstBlocks = 512;
+constexpr int64_t kFirstRows = 10'000;
+
+/// A row's bytes, taken low, where chunks are counted in rows.
+constexpr int64_t kRowBytes = 256;
+
+/// Between looks at which transactions have ended.
+constexpr milliseconds kLookInterval{100};
+
+constexpr milliseconds kShowInterval{500};
+constexpr milliseconds kFirstPause{50};
+constexpr milliseconds kLongestPause{5'000};
+
+/// Finished tables that the status goes on to show.
+constexpr size_t kMostShown = 1'000;
+
+std::string OidList(const std::vector<CatalogTable>& tables) {
+  std::string out;
+  for (const CatalogTable& table : tables) {
+    if (!out.empty()) out += ',';
+    out += std::to_string(table.id.value);
+  }
+  return out;
+}
+
+ChunkSizer SizerOf(const Options& options, bool by_key) {
+  const int64_t unit = by_key ? kRowBytes : kBlockBytes;
+  return {options.snapshot_chunk_duration, by_key ? kFirstRows : kFirstBlocks,
+          std::max<int64_t>(1, options.snapshot_chunk_size.bytes / unit)};
+}
+
+}  // namespace
+
+LiveSnapshot::LiveSnapshot(const Options& options, Catalog& catalog, StatusBoard& board,
+                           const Clock& clock)
+    : options_(options),
+      catalog_(catalog),
+      board_(board),
+      clock_(clock),
+      join_(options.snapshot_window.bytes) {}
+
+LiveSnapshot::~LiveSnapshot() = default;
+
+Status LiveSnapshot::Want(Source source, std::vector<CatalogTable> parts,
+                          const change::UnfinishedSnapshot* so_far, std::stop_token stop) {
+  Connection& connection = catalog_.connection();
+  const change::TableId id = source.table.id;
+  // Ranges of ctid are found without a full scan from 14 on.
+  const bool by_key = connection.server_major() < 14;
+  FRESHET_TRY(const Rows seen, connection.Query("SELECT txid_current_snapshot()", stop));
+  FRESHET_TRY(const TxidSnapshot now, TxidSnapshot::Parse(seen.at(0, 0)));
+  FRESHET_TRY(const Rows figures,
+              connection.Query(
+                  fmt::format("SELECT oid, pg_relation_filenode(oid), pg_relation_size(oid) / {},"
+                              " reltoastrelid <> 0, reltuples::int8 FROM pg_class"
+                              " WHERE oid = ANY ('{{{}}}'::oid[])",
+                              kBlockBytes, OidList(parts)),
+                  stop));
+  Table table{.source = std::move(source), .parts = {}, .sizer = SizerOf(options_, by_key)};
+  const bool begun = so_far != nullptr && so_far->begun;
+  table.phase = begun ? Phase::kReading : so_far != nullptr ? Phase::kWanted : Phase::kNew;
+  table.watched_whole = !begun;
+  table.begun_xid = begun ? so_far->begun_xid : now.xmin();
+  table.since = clock_.Monotonic();
+  for (CatalogTable& relation : parts) {
+    Part part{.relation = relation, .plan = PartPlan(id, relation.id, by_key)};
+    if (begun) {
+      const auto step = so_far->parts.find(relation.id);
+      if (step != so_far->parts.end()) part.plan.Resume(step->second);
+    }
+    for (int i = 0; i < figures.size(); ++i) {
+      if (figures.integer(i, 0) != int64_t{relation.id.value}) continue;
+      part.plan.Found(static_cast<uint32_t>(figures.integer(i, 1)), figures.integer(i, 2));
+      part.toasts = figures.boolean(i, 3);
+      const int64_t rows = figures.integer(i, 4);
+      if (rows > 0) table.rows_estimated = std::max<int64_t>(table.rows_estimated, 0) + rows;
+    }
+    table.parts.push_back(std::move(part));
+  }
+  join_.Watch(id, now);
+  tables_.push_back(std::move(table));
+  return {};
+}
+
+void LiveSnapshot::DoNotWant(change::TableId table) {
+  Source source{.table = {.id = table, .name = {}, .root = table}, .columns = {}, .row_filter = ""};
+  tables_.push_back({.source = std::move(source),
+                     .phase = Phase::kWanted,
+                     .parts = {},
+                     .sizer = SizerOf(options_, false),
+                     .gone = true,
+                     .may_read = true});
+}
+
+ChunkReader& LiveSnapshot::Reader() {
+  if (reader_ == nullptr) reader_ = std::make_unique<ChunkReader>(options_, clock_);
+  return *reader_;
+}
+
+void LiveSnapshot::Observe(const ChangeBatch& batch) {
+  if (tables_.empty()) return;
+  join_.Observe(batch);
+  for (const change::TableChanges& changes : batch.tables) {
+    if (changes.transactions.empty()) continue;
+    Streamed& streamed = streamed_[changes.schema->id()];
+    if (streamed.fingerprint == changes.schema->fingerprint()) continue;
+    const auto transaction = static_cast<size_t>(changes.transactions.front());
+    streamed = {changes.schema->fingerprint(), batch.transactions[transaction].xid};
+  }
+}
+
+Result<bool> LiveSnapshot::Work(std::stop_token stop) {
+  if (tables_.empty()) {
+    if (reader_ != nullptr) {
+      reader_.reset();
+      chunks_.clear();
+      streamed_.clear();
+      Show();
+      logging::Info("snapshot done", {{"rows", rows_}});
+    }
+    return false;
+  }
+  FRESHET_RETURN_IF_ERROR(LookAtTransactions(stop));
+  FRESHET_RETURN_IF_ERROR(TakeEvents(stop));
+  StartChunks();
+  if (clock_.Monotonic() - shown_ >= kShowInterval) Show();
+  return true;
+}
+
+/// Finds out which transactions have ended that tables wait for.
+Status LiveSnapshot::LookAtTransactions(std::stop_token stop) {
+  const bool waiting = std::any_of(tables_.begin(), tables_.end(),
+                                   [](const Table& table) { return !table.may_read; });
+  const Nanos now = clock_.Monotonic();
+  if (!waiting || now - looked_ < kLookInterval) return {};
+  looked_ = now;
+  const auto seen = catalog_.connection().Query("SELECT txid_current_snapshot()", stop);
+  if (!seen.has_value()) {  // the session is made anew by whoever looks after it
+    return seen.error().kind == ErrorKind::kUnavailable ? Status() : Status(Fail(seen.error()));
+  }
+  FRESHET_TRY(const TxidSnapshot snapshot, TxidSnapshot::Parse(seen->at(0, 0)));
+  join_.Learn(snapshot);
+  for (Table& table : tables_) {
+    if (table.may_read) continue;
+    const std::vector<uint64_t> waits = join_.WaitsFor(table.source.table.id);
+    table.may_read = waits.empty();
+    table.waits_for = waits.empty()
+                          ? ""
+                          : fmt::format(
+                                "{} transactions that ran when it was begun have to end, the "
+                                "oldest is {} (pg_stat_activity.backend_xid)",
+                                waits.size(), static_cast<uint32_t>(waits.front()));
+  }
+  return {};
+}
+
+Status LiveSnapshot::TakeEvents(std::stop_token stop) {
+  if (reader_ == nullptr) return {};
+  while (ChunkEvent* event = reader_->Front()) {
+    if (auto* opened = std::get_if<ChunkOpened>(event)) {
+      const int64_t id = opened->id;
+      FRESHET_RETURN_IF_ERROR(Opened(id, std::move(*opened)));
+    } else if (const auto* failed = std::get_if<ChunkFailed>(event)) {
+      FRESHET_RETURN_IF_ERROR(Failed(failed->id, failed->error, stop));
+    } else {
+      const auto& piece = std::get<ChunkPiece>(*event);
+      if (!chunks_.at(piece.id).given_up) return {};
+      if (piece.end.has_value()) Forget(piece.id);
+    }
+    reader_->Pop();
+  }
+  return {};
+}
+
+Status LiveSnapshot::Opened(int64_t id, ChunkOpened opened) {
+  Chunk& chunk = chunks_.at(id);
+  if (chunk.given_up) return {};
+  Table& table = *chunk.table;
+  join_.Open(ChunkId{id}, opened.snapshot);
+  const uint32_t filenode = opened.filenode;
+  const int64_t blocks = opened.blocks;
+  chunk.opened = std::move(opened);
+  if (chunk.sweep || table.parts[chunk.part].plan.Found(filenode, blocks)) return {};
+  // Rewritten or truncated: the blocks read and being read are those of another file.
+  logging::Info("a table was rewritten; it is read from its start again",
+                {{"table", change::ToString(table.parts[chunk.part].relation.name)}});
+  for (auto& [other_id, other] : chunks_) {
+    if (other.given_up || other.table != chunk.table || other.part != chunk.part) continue;
+    GiveUp(other_id, other, /*again=*/false);
+  }
+  return {};
+}
+
+Status LiveSnapshot::Failed(int64_t id, const Error& error, std::stop_token stop) {
+  Chunk& chunk = chunks_.at(id);
+  if (chunk.given_up) {
+    Forget(id);
+    return {};
+  }
+  const Tables::iterator table = chunk.table;
+  GiveUp(id, chunk, /*again=*/true);
+  Forget(id);
+  switch (error.kind) {
+    case ErrorKind::kUnavailable:
+    case ErrorKind::kBusy:
+    case ErrorKind::kCancelled:
+      table->sizer.Failed();
+      break;
+    case ErrorKind::kNotFound:
+      FRESHET_RETURN_IF_ERROR(LookAgain(table, stop));
+      break;
+    default:
+      return Fail(error);
+  }
+  if (table->pause == Nanos(0)) {
+    logging::Warning("a part of a table is read again", {{"error", error.message}});
+  }
+  TryLater(*table, error.message);
+  return {};
+}
+
+/// A table was not found under its name: it was renamed, altered or dropped.
+Status LiveSnapshot::LookAgain(Tables::iterator table, std::stop_token stop) {
+  FRESHET_TRY(const std::vector<CatalogTable> all, catalog_.Tables(stop));
+  const auto find = [&](change::TableId id) -> const CatalogTable* {
+    const auto at = std::find_if(all.begin(), all.end(),
+                                 [&](const CatalogTable& each) { return each.id == id; });
+    return at == all.end() ? nullptr : &*at;
+  };
+  const CatalogTable* root = find(table->source.table.id);
+  table->gone = root == nullptr;
+  if (root != nullptr) table->source.table = *root;
+  for (Part& part : table->parts) {
+    const CatalogTable* found = find(part.relation.id);
+    if (found != nullptr) {
+      part.relation = *found;
+      continue;
+    }
+    // Dropped: it has no rows.
+    part.plan.Found(0, 0);
+    if (const auto rest = part.plan.Next(1)) part.plan.Read(*rest, 0, {});
+    part.toasts = false;
+    part.swept = true;
+  }
+  return {};
+}
+
+void LiveSnapshot::GiveUp(int64_t id, Chunk& chunk, bool again) {
+  CHECK(!chunk.given_up);
+  reader_->GiveUp(id);
+  join_.Close(ChunkId{id});
+  Part& part = chunk.table->parts[chunk.part];
+  if (chunk.sweep) {
+    part.sweeping = false;
+  } else if (again) {
+    part.plan.Return(chunk.range);
+  }
+  --chunk.table->chunks;
+  chunk.given_up = true;
+}
+
+void LiveSnapshot::Forget(int64_t id) { chunks_.erase(id); }
+
+void LiveSnapshot::TryLater(Table& table, std::string why) {
+  table.pause = std::clamp<Nanos>(table.pause * 2, kFirstPause, kLongestPause);
+  table.not_before = clock_.Monotonic() + table.pause;
+  table.waits_for = std::move(why);
+}
+
+void LiveSnapshot::StartChunks() {
+  for (auto table = tables_.begin(); table != tables_.end();) {
+    if (Reader().idle() == 0) return;
+    const bool ready = table->may_read && clock_.Monotonic() >= table->not_before;
+    const bool begun = table->phase == Phase::kReading || table->phase == Phase::kSweeping;
+    if (!ready || !begun || !StartChunk(table)) ++table;
+  }
+}
+
+bool LiveSnapshot::StartChunk(Tables::iterator table) {
+  const bool sweep = table->phase == Phase::kSweeping;
+  for (size_t i = 0; i < table->parts.size(); ++i) {
+    Part& part = table->parts[i];
+    std::optional<ChunkRange> range;
+    if (!sweep) {
+      range = part.plan.Next(table->sizer.size());
+    } else if (!part.swept && !part.sweeping) {
+      part.sweeping = true;
+      range.emplace();
+    }
+    if (!range.has_value()) continue;
+    int64_t size = range->most_rows;
+    if (!range->by_key) {
+      const int64_t end = std::min(range->blocks.end, part.plan.blocks());
+      size = std::max<int64_t>(1, end - range->blocks.first);
+    }
+    const ChunkId id = join_.Reserve(table->source.table.id);
+    Reader().Start({.id = id.value,
+                    .table = table->source.table,
+                    .part = part.relation,
+                    .columns = table->source.columns,
+                    .row_filter = table->source.row_filter,
+                    .range = *range,
+                    .written_since = sweep ? std::optional(table->begun_xid) : std::nullopt});
+    chunks_.emplace(id.value, Chunk{.table = table,
+                                    .part = i,
+                                    .range = *std::move(range),
+                                    .size = size,
+                                    .sweep = sweep,
+                                    .opened = {}});
+    ++table->chunks;
+    return true;
+  }
+  return false;
+}
+
+LiveSnapshot::Tables::iterator LiveSnapshot::NextToBegin() {
+  int64_t begun = 0;
+  auto next = tables_.end();
+  for (auto table = tables_.begin(); table != tables_.end(); ++table) {
+    if (table->phase == Phase::kReading || table->phase == Phase::kSweeping) ++begun;
+    const bool ready = table->phase == Phase::kWanted && table->may_read && !table->gone &&
+                       clock_.Monotonic() >= table->not_before;
+    if (ready && next == tables_.end()) next = table;
+  }
+  return begun < options_.snapshot_workers ? next : tables_.end();
+}
+
+std::optional<Lsn> LiveSnapshot::awaits() {
+  const bool step = std::any_of(tables_.begin(), tables_.end(), [&](Table& table) {
+    return table.phase == Phase::kNew || Conclude(table);
+  });
+  if (step || NextToBegin() != tables_.end()) return Lsn{};
+  const ChunkEvent* event = reader_ == nullptr ? nullptr : reader_->Front();
+  const auto* piece = event == nullptr ? nullptr : std::get_if<ChunkPiece>(event);
+  if (piece == nullptr) return std::nullopt;
+  const Chunk& chunk = chunks_.at(piece->id);
+  return chunk.given_up ? Lsn{} : chunk.opened->behind;
+}
+
+Result<std::shared_ptr<const ChangeBatch>> LiveSnapshot::Next(const Position& behind, Lsn passed) {
+  std::shared_ptr<ChangeBatch> steps;
+  for (Table& table : tables_) {
+    if (table.phase != Phase::kNew) continue;
+    if (steps == nullptr) steps = NewBatch(behind);
+    steps->snapshots.push_back({.step = SnapshotStep::kWanted, .table = table.source.table.id});
+    table.phase = Phase::kWanted;
+  }
+  for (auto table = tables_.begin(); table != tables_.end();) {
+    const auto each = table++;
+    if (!Conclude(*each)) continue;
+    if (steps == nullptr) steps = NewBatch(behind);
+    Finish(each, *steps);
+  }
+  if (steps != nullptr) return steps;
+  for (auto next = NextToBegin(); next != tables_.end(); next = NextToBegin()) {
+    FRESHET_TRY(auto begin, Begin(next, behind));
+    if (begin != nullptr) return begin;
+  }
+  for (;;) {
+    FRESHET_RETURN_IF_ERROR(TakeEvents({}));
+    const ChunkEvent* event = reader_ == nullptr ? nullptr : reader_->Front();
+    if (event == nullptr) return nullptr;
+    const auto& piece = std::get<ChunkPiece>(*event);
+    if (chunks_.at(piece.id).opened->behind > passed) return nullptr;
+    if (auto batch = PlacePiece(behind)) return batch;
+  }
+}
+
+Result<std::shared_ptr<const ChangeBatch>> LiveSnapshot::Begin(Tables::iterator table,
+                                                               const Position& behind) {
+  const CatalogTable& relation = table->source.table;
+  const change::TableId ids[] = {relation.id};
+  const Status loaded = catalog_.Load(ids);
+  if (!loaded.has_value()) {
+    if (loaded.error().kind != ErrorKind::kUnavailable) return Fail(loaded.error());
+    TryLater(*table, loaded.error().message);
+    return nullptr;
+  }
+  FRESHET_TRY(const auto schema,
+              catalog_.Resolve(catalog_.Describe(relation, table->source.columns)));
+  if (schema->key_columns().empty()) {
+    FRESHET_RETURN_IF_ERROR(LookAgain(table, {}));
+    if (table->gone) return nullptr;
+    return Fail(ErrorKind::kUnsupported,
+                "table {} has no key, so its rows cannot be read beside the stream; give it a "
+                "primary key, or exclude it",
+                change::ToString(relation.name));
+  }
+  auto batch = NewBatch(behind);
+  // Targets learn of a table without rows, too.
+  FRESHET_TRY(change::TableChanges none, CopyTextReader(schema).Finish(0));
+  batch->tables.push_back(std::move(none));
+  batch->snapshots.push_back({.step = SnapshotStep::kBegun,
+                              .table = relation.id,
+                              .replaces = table->replaces,
+                              .begun_xid = table->begun_xid});
+  join_.Emptied(relation.id);
+  table->phase = Phase::kReading;
+  table->since = clock_.Monotonic();
+  return batch;
+}
+
+bool LiveSnapshot::IsStale(const Chunk& chunk) const {
+  const auto streamed = streamed_.find(chunk.opened->schema->id());
+  return streamed != streamed_.end() &&
+         streamed->second.fingerprint != chunk.opened->schema->fingerprint() &&
+         !chunk.opened->snapshot.Sees(streamed->second.xid);
+}
+
+/// The first event is a piece whose place is here.
+std::shared_ptr<const ChangeBatch> LiveSnapshot::PlacePiece(const Position& behind) {
+  auto& piece = std::get<ChunkPiece>(*reader_->Front());
+  const int64_t id = piece.id;
+  Chunk& chunk = chunks_.at(id);
+  Table& table = *chunk.table;
+  Placement placement{.outcome = Placement::Outcome::kRejected, .rows = {}};
+  if (!IsStale(chunk)) placement = join_.Place(ChunkId{id}, std::move(piece.rows));
+  if (placement.outcome == Placement::Outcome::kRejected) {
+    GiveUp(id, chunk, /*again=*/true);
+    TryLater(table, "a change that is in the stream is not visible to readers yet");
+    if (piece.end.has_value()) Forget(id);
+    reader_->Pop();
+    return nullptr;
+  }
+  auto batch = NewBatch(behind);
+  if (placement.outcome == Placement::Outcome::kPlaced && placement.rows.num_rows() > 0) {
+    rows_ += placement.rows.num_rows();
+    table.rows += placement.rows.num_rows();
+    batch->tables.push_back(std::move(placement.rows));
+  }
+  if (piece.end.has_value()) {
+    const ChunkEnd end = *std::move(piece.end);
+    Part& part = table.parts[chunk.part];
+    table.bytes += end.bytes;
+    bytes_ += end.bytes;
+    if (chunk.sweep) {
+      part.swept = true;
+      part.sweeping = false;
+    } else {
+      part.plan.Read(chunk.range, end.rows, end.last_key);
+      table.sizer.Took(chunk.size, end.took);
+      batch->snapshots.push_back(part.plan.Step());
+    }
+    table.pause = Nanos(0);
+    table.waits_for.clear();
+    --table.chunks;
+    join_.Close(ChunkId{id});
+    const Tables::iterator at = chunk.table;
+    Forget(id);
+    if (Conclude(table)) Finish(at, *batch);
+  }
+  reader_->Pop();
+  if (batch->tables.empty() && batch->snapshots.empty()) return nullptr;
+  return batch;
+}
+
+bool LiveSnapshot::NeedsSweep(const Table& table) const {
+  if (table.watched_whole && !join_.saw_unchanged(table.source.table.id)) return false;
+  return std::any_of(table.parts.begin(), table.parts.end(),
+                     [](const Part& part) { return part.toasts; });
+}
+
+bool LiveSnapshot::Conclude(Table& table) {
+  if (table.chunks > 0) return false;
+  if (table.gone) return true;
+  if (table.phase == Phase::kReading) {
+    const bool read = std::all_of(table.parts.begin(), table.parts.end(),
+                                  [](const Part& part) { return part.plan.done(); });
+    if (!read) return false;
+    if (!NeedsSweep(table)) return true;
+    table.phase = Phase::kSweeping;
+    for (Part& part : table.parts) part.swept = !part.toasts;
+  }
+  return table.phase == Phase::kSweeping &&
+         std::all_of(table.parts.begin(), table.parts.end(),
+                     [](const Part& part) { return part.swept; });
+}
+
+void LiveSnapshot::Finish(Tables::iterator table, ChangeBatch& batch) {
+  const change::TableId id = table->source.table.id;
+  batch.snapshots.push_back({.step = SnapshotStep::kFinished, .table = id});
+  join_.Unwatch(id);
+  SnapshotTable figures = Figures(*table);
+  figures.state = SnapshotState::kFinished;
+  figures.done = true;
+  figures.seconds_left = 0;
+  figures.waits_for.clear();
+  figures.bytes_read = figures.bytes_estimated;
+  if (finished_.size() < kMostShown && !table->gone) finished_.push_back(std::move(figures));
+  tables_.erase(table);
+}
+
+std::shared_ptr<ChangeBatch> LiveSnapshot::NewBatch(const Position& behind) const {
+  auto batch = std::make_shared<ChangeBatch>();
+  batch->transactions.push_back({.kind = change::TransactionKind::kSnapshot,
+                                 .xid = {},
+                                 .commit_lsn = behind.commit_end,
+                                 .end_lsn = behind.commit_end,
+                                 .ordinal = behind.ordinal + 1,
+                                 .commit_time = clock_.Now(),
+                                 .origin = ""});
+  return batch;
+}
+
+SnapshotTable LiveSnapshot::Figures(const Table& table) const {
+  SnapshotTable out{.name = table.source.table.name};
+  switch (table.phase) {
+    case Phase::kNew:
+    case Phase::kWanted:
+      break;
+    case Phase::kReading:
+      out.state = SnapshotState::kReading;
+      break;
+    case Phase::kSweeping:
+      out.state = SnapshotState::kSweeping;
+      break;
+  }
+  out.rows_estimated = table.rows_estimated;
+  out.bytes_copied = table.bytes;
+  out.waits_for = table.waits_for;
+  for (const Part& part : table.parts) {
+    out.rows_copied += part.plan.rows_read();
+    out.bytes_read += part.plan.blocks_read() * kBlockBytes;
+    out.bytes_estimated += part.plan.blocks() * kBlockBytes;
+  }
+  const double seconds = std::chrono::duration<double>(clock_.Monotonic() - table.since).count();
+  if (out.state != SnapshotState::kWanted && seconds > 0.5) {
+    out.rows_per_second = static_cast<int64_t>(static_cast<double>(table.rows) / seconds);
+  }
+  return out;
+}
+
+void LiveSnapshot::Show() {
+  shown_ = clock_.Monotonic();
+  std::vector<SnapshotTable> shown = finished_;
+  for (const Table& table : tables_) shown.push_back(Figures(table));
+  std::sort(shown.begin(), shown.end(),
+            [](const SnapshotTable& a, const SnapshotTable& b) { return a.name < b.name; });
+  board_.Update([&](CaptureStatus& status) { status.snapshot = std::move(shown); });
+}
+
+}  // namespace freshet::postgres

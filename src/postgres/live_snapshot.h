@@ -1,0 +1,164 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "change/snapshot_progress.h"
+#include "postgres/catalog.h"
+#include "postgres/chunk_join.h"
+#include "postgres/chunk_plan.h"
+#include "postgres/chunk_reader.h"
+#include "postgres/options.h"
+#include "postgres/receiver.h"
+#include "postgres/status_board.h"
+
+namespace freshet::postgres {
+
+/// Takes the rows that were there while their changes are streamed, chunk by chunk, and says where
+/// in the stream they stand (docs/adr/0095).
+///
+/// A table goes through four phases, each of which begins with a step in the log: wanted (its
+/// changes are remembered, and every transaction that ran meanwhile is waited for), reading,
+/// sweeping (rows that an update may have moved past the chunks are read once more), finished.
+///
+/// Threads: that of the receiver. Its ChunkReader has some of its own, while there are tables.
+/// Errors: what cannot be mended by reading again: kDenied (row-level security, a revoked right),
+/// kUnsupported (no key any more), kMalformed.
+class LiveSnapshot final : public Receiver::Inset {
+ public:
+  /// A table to be read.
+  struct Source {
+    CatalogTable table;
+    std::vector<std::string> columns;  ///< published; empty: all but generated ones
+    std::string row_filter;            ///< the publication's condition; empty: all rows
+  };
+
+  /// All references outlive it. The catalog's session is used for short questions.
+  LiveSnapshot(const Options& options, Catalog& catalog, StatusBoard& board, const Clock& clock);
+  ~LiveSnapshot() override;
+
+  /// Wants a table's rows. `so_far`: what the log says of it; null: nothing yet. `parts`: the
+  /// relations with its rows: the leaves of a partition tree, else the table itself.
+  /// The publication must have the table, and nothing of the stream that is not known to the log
+  /// may have been received. Errors: those of Connection.
+  Status Want(Source source, std::vector<CatalogTable> parts,
+              const change::UnfinishedSnapshot* so_far, std::stop_token stop);
+
+  /// A table of the log that is not chosen any more, or gone: its snapshot ends here.
+  void DoNotWant(change::TableId table);
+
+  void Observe(const change::ChangeBatch& batch) override;
+  Result<bool> Work(std::stop_token stop) override;
+  Result<std::shared_ptr<const change::ChangeBatch>> Next(const change::Position& behind,
+                                                          change::Lsn passed) override;
+  std::optional<change::Lsn> awaits() override;
+  int64_t rows() const override { return rows_; }
+  int64_t bytes() const override { return bytes_; }
+
+ private:
+  using Nanos = std::chrono::nanoseconds;
+
+  enum class Phase : uint8_t {
+    kNew,       ///< the log does not know yet that it is wanted
+    kWanted,    ///< waits for transactions and for its turn
+    kReading,   ///< kBegun is in the log
+    kSweeping,  ///< every part was read
+  };
+
+  struct Part {
+    CatalogTable relation;
+    PartPlan plan;
+    bool toasts = false;    ///< has a TOAST table: updates may leave values out
+    bool sweeping = false;  ///< its sweep is under way
+    bool swept = false;
+  };
+
+  struct Table {
+    Source source;
+    Phase phase = Phase::kNew;
+    bool replaces = true;
+    bool watched_whole = false;  ///< since before it was begun: saw_unchanged() tells all
+    uint64_t begun_xid = 0;
+    std::vector<Part> parts;
+    ChunkSizer sizer;
+    int64_t chunks = 0;       ///< under way
+    bool gone = false;        ///< dropped, or not wanted any more
+    bool may_read = false;    ///< what ran when it was watched has ended
+    Nanos not_before{};       ///< of the next try after one that failed
+    Nanos pause{};            ///< before the next try
+    std::string waits_for{};  ///< why, one sentence
+    Nanos since{};
+    int64_t rows = 0;  ///< of this run
+    int64_t bytes = 0;
+    int64_t rows_estimated = -1;
+  };
+  using Tables = std::list<Table>;  ///< nodes do not move
+
+  struct Chunk {
+    Tables::iterator table;
+    size_t part = 0;
+    ChunkRange range;
+    int64_t size = 0;
+    bool sweep = false;
+    bool given_up = false;
+    std::optional<ChunkOpened> opened;
+  };
+
+  /// A table's schema in the stream, and the transaction that brought it.
+  struct Streamed {
+    uint64_t fingerprint = 0;
+    change::Xid xid;
+  };
+
+  ChunkReader& Reader();
+  Status TakeEvents(std::stop_token stop);
+  Status Opened(int64_t id, ChunkOpened opened);
+  Status Failed(int64_t id, const Error& error, std::stop_token stop);
+  void GiveUp(int64_t id, Chunk& chunk, bool again);
+  void Forget(int64_t id);
+  void TryLater(Table& table, std::string why);
+  void StartChunks();
+  bool StartChunk(Tables::iterator table);
+  Status LookAtTransactions(std::stop_token stop);
+  Status LookAgain(Tables::iterator table, std::stop_token stop);
+  bool IsStale(const Chunk& chunk) const;
+  bool NeedsSweep(const Table& table) const;
+  Tables::iterator NextToBegin();
+
+  /// Moves a table on whose chunks are all read; true when that was its end.
+  bool Conclude(Table& table);
+  void Finish(Tables::iterator table, change::ChangeBatch& batch);
+  Result<std::shared_ptr<const change::ChangeBatch>> Begin(Tables::iterator table,
+                                                           const change::Position& behind);
+  std::shared_ptr<const change::ChangeBatch> PlacePiece(const change::Position& behind);
+  std::shared_ptr<change::ChangeBatch> NewBatch(const change::Position& behind) const;
+  void Show();
+  SnapshotTable Figures(const Table& table) const;
+
+  const Options& options_;
+  Catalog& catalog_;
+  StatusBoard& board_;
+  const Clock& clock_;
+  ChunkJoin join_;
+  std::unique_ptr<ChunkReader> reader_;  ///< while there are tables
+  Tables tables_;
+  std::map<int64_t, Chunk> chunks_;  ///< by the join's id
+  std::map<change::TableId, Streamed> streamed_;
+  std::vector<SnapshotTable> finished_;  ///< the last kMostShown
+  Nanos looked_{};
+  Nanos shown_{};
+  int64_t rows_ = 0;
+  int64_t bytes_ = 0;
+};
+
+}  // namespace freshet::postgres
