@@ -723,10 +723,10 @@ Status CaptureImpl::Stream(Session& session, Connection walsender, const change:
                 change::ToString(position.commit_end), kRepairGap);
   }
   board_.Update([](CaptureStatus& status) { status.streamed = true; });
-  board_.Enter(CaptureState::kStreaming);
   logging::Info("streaming", {{"from", change::ToString(position)}});
   LiveSnapshot snapshot(options_, session.catalog, board_, clock_);
   FRESHET_RETURN_IF_ERROR(WantTables(session, choice, snapshot));
+  board_.Enter(snapshot.has_tables() ? CaptureState::kSnapshotting : CaptureState::kStreaming);
   KnownTables tables(session.catalog, options_.publication, std::move(session.known));
   const bool inside = open.has_value();
   Assembler assembler(

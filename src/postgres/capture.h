@@ -60,7 +60,7 @@ enum class CaptureState : uint8_t {
   kConnecting,
   kCheckingContinuity,
   kCreatingSlot,
-  kSnapshotting,
+  kSnapshotting,  ///< rows that were there are read; of most tables, while the stream goes on
   kStreaming,
   kWaitingForRoom,  ///< the log takes no more (budget or slow disk)
   kServerStopping,  ///< the server shuts down; we acknowledged and left

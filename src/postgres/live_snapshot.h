@@ -57,6 +57,8 @@ class LiveSnapshot final : public Receiver::Inset {
   /// A table of the log that is not chosen any more, or gone: its snapshot ends here.
   void DoNotWant(change::TableId table);
 
+  bool has_tables() const { return !tables_.empty(); }
+
   void Observe(const change::ChangeBatch& batch) override;
   Result<bool> Work(std::stop_token stop) override;
   Result<std::shared_ptr<const change::ChangeBatch>> Next(const change::Position& behind,

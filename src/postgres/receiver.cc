@@ -40,6 +40,7 @@ Receiver::Receiver(ReplicationStream stream, Assembler& assembler, TableGate gat
       emitted_{position.commit_end, inside ? 0 : position.ordinal},
       inside_(inside),
       inset_(inset),
+      inset_works_(inset != nullptr),
       last_ack_(Now()),
       last_idle_(Now()),
       last_companion_(Now()) {}
@@ -163,10 +164,13 @@ void Receiver::EmitIdlePosition() {
 }
 
 Status Receiver::PlaceInset(std::stop_token stop) {
-  inset_works_ = false;
   if (inset_ == nullptr || ended_) return {};
-  FRESHET_TRY(inset_works_, inset_->Work(stop));
-  if (!inset_works_) return {};
+  FRESHET_TRY(const bool works, inset_->Work(stop));
+  if (works != inset_works_ && pending_.empty()) {
+    inset_works_ = works;
+    EnterFlowing();
+  }
+  if (!works) return {};
   const std::optional<change::Lsn> awaited = inset_->awaits();
   if (!awaited.has_value() || inside_ || pending_.size() >= kMaxPending) return {};
   // A target may be ahead of a log that lost its end, up to what the server had when we connected:
@@ -205,10 +209,9 @@ Status Receiver::OfferPending(Nanos timeout, std::stop_token stop) {
       return {};
     }
     pending_.pop_front();
-    if (stuck_since_ != Nanos(0) && leave_at_ == Nanos(0)) {
-      board_.Enter(CaptureState::kStreaming);
-    }
+    const bool was_stuck = stuck_since_ != Nanos(0);
     stuck_since_ = Nanos(0);
+    if (was_stuck) EnterFlowing();
   }
   return {};
 }
@@ -273,6 +276,11 @@ Status Receiver::Wait(std::stop_token stop) {
   }
   FRESHET_TRY([[maybe_unused]] const bool readable, stream_.WaitReadable(timeout, stop));
   return {};
+}
+
+void Receiver::EnterFlowing() {
+  if (leave_at_ != Nanos(0) || stuck_since_ != Nanos(0)) return;
+  board_.Enter(inset_works_ ? CaptureState::kSnapshotting : CaptureState::kStreaming);
 }
 
 void Receiver::ShowFigures() {

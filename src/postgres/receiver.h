@@ -128,6 +128,9 @@ class Receiver {
   Status Wait(std::stop_token stop);
   void ShowFigures();
 
+  /// Enters the state of a stream that flows.
+  void EnterFlowing();
+
   ReplicationStream stream_;
   Assembler& assembler_;
   TableGate gate_;
@@ -143,7 +146,7 @@ class Receiver {
   change::Position emitted_;  ///< behind the last batch taken, offered or not
   bool inside_;               ///< that one left a transaction open
   Inset* const inset_;
-  bool inset_works_ = false;
+  bool inset_works_;
   Nanos last_ask_{};
   bool keepalive_asked_ = false;
   bool drained_ = false;       ///< what the last read brought has been taken

@@ -17,6 +17,10 @@ using test::PostgresServer;
 using test::RunningCapture;
 using ::testing::HasSubstr;
 
+constexpr const char* kLoseSessions =
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND application_name = 'freshet snapshot'";
+
 class SnapshotTest : public test::SharedPostgresTest {
  protected:
   void SetUp() override {
@@ -82,7 +86,8 @@ TEST_P(SnapshotTest, ItIsOneTransactionInPartsWithOrdinalsThatNeverRepeat) {
 
 /// A rewritten table looks empty to a snapshot taken before.
 TEST_P(SnapshotTest, ATableRewrittenWhileItBeginsIsNotTakenForEmpty) {
-  Run("CREATE TABLE public.t (id int PRIMARY KEY); INSERT INTO public.t VALUES (1), (2)");
+  Run("CREATE TABLE public.t (id int); ALTER TABLE public.t REPLICA IDENTITY FULL; INSERT INTO "
+      "public.t VALUES (1), (2)");
   bool rewritten = false;
   output_.OnSource([&](const change::SourceIdentity& source) {
     if (source.consistent_point == Lsn{} || rewritten) return;  // the slot is made
@@ -137,22 +142,41 @@ TEST_P(SnapshotTest, TablesThatInheritGiveTheirOwnRows) {
   EXPECT_THAT(events, testing::ElementsAre("snapshot public.child 2", "snapshot public.parent 1"));
 }
 
-TEST_P(SnapshotTest, ALostSessionEndsItAndNamesTheTable) {
+TEST_P(SnapshotTest, ALostSessionOfAKeylessTableEndsItAndNamesTheTable) {
   options_.batch_rows = 100;
-  Run("CREATE TABLE public.t (id int PRIMARY KEY, v text);"
+  Run("CREATE TABLE public.t (id int, v text); ALTER TABLE public.t REPLICA IDENTITY FULL;"
       "INSERT INTO public.t SELECT g, repeat('x', 1000) FROM generate_series(1, 50000) g");
   output_.SetRoomForBatches(2);
   RunningCapture capture(options_, output_);
   ASSERT_TRUE(output_.WaitUntil([&] { return output_.refused() > 0; }));
 
-  Run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-      " AND application_name = 'freshet snapshot'");
+  Run(kLoseSessions);
   output_.SetRoom(true);
 
   const auto end = capture.WaitEnd();
   ASSERT_TRUE(end.has_value() && !end->has_value());
   EXPECT_EQ(end->error().kind, ErrorKind::kUnavailable);
   EXPECT_THAT(end->error().message, HasSubstr("snapshot of public.t"));
+}
+
+TEST_P(SnapshotTest, AChunkWhoseSessionIsLostIsReadAgain) {
+  options_.batch_rows = 100;
+  options_.snapshot_workers = 1;
+  Run("CREATE TABLE public.t (id int PRIMARY KEY, v text);"
+      "INSERT INTO public.t SELECT g, repeat('x', 1000) FROM generate_series(1, 50000) g");
+  output_.SetRoomForBatches(10);
+  RunningCapture capture(options_, output_);
+  ASSERT_TRUE(output_.WaitUntil([&] { return output_.refused() > 0; }));
+
+  Run(kLoseSessions);
+  output_.SetRoom(true);
+
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
+  std::vector<std::string> events = output_.Events();
+  EXPECT_GE(events.size(), 50'000u);
+  const std::set<std::string> distinct(events.begin(), events.end());
+  EXPECT_EQ(distinct.size(), 50'000u);
+  EXPECT_TRUE(output_.resume().snapshots.unfinished().empty());
 }
 
 TEST_P(SnapshotTest, AStopEndsItAtOnceAndLeavesItUnfinished) {
