@@ -336,10 +336,11 @@ TEST_P(CaptureFaultsTest, ASlotAdvancedByAnotherIsAGap) {
   EXPECT_THAT(error.message, HasSubstr("somebody else"));
 }
 
-/// Nobody uses the slot while the tables are copied.
+/// Nobody uses the slot while tables without a key are copied.
 TEST_P(CaptureFaultsTest, ASlotMadeAnewUnderTheSnapshotIsAGap) {
   options_.batch_rows = 100;
   MakeTable();
+  Run("ALTER TABLE public.t DROP CONSTRAINT t_pkey; ALTER TABLE public.t REPLICA IDENTITY FULL");
   Run("INSERT INTO public.t SELECT g, 'x' FROM generate_series(1, 1000) g");
   output_.SetRoomForBatches(3);
   RunningCapture capture(options_, output_);
