@@ -83,6 +83,7 @@ struct Rest {
 struct Chunk {
   TableId table;
   std::optional<TxidSnapshot> sees;  ///< nothing less; none: nothing is known
+  std::vector<uint64_t> must_see;    ///< or else it is rejected
   bool open = false;                 ///< then `sees` is its snapshot
   bool rejected = false;
   bool truncated = false;
@@ -203,11 +204,11 @@ class ChunkJoin::Impl {
   }
 
   ChunkId Reserve(TableId table) {
-    CHECK(tables_.contains(table));
     const ChunkId id{++last_chunk_};
     Chunk& chunk = chunks_[id];
     chunk.table = table;
     chunk.sees = newest_;
+    chunk.must_see = tables_.at(table).unsettled;
     return id;
   }
 
@@ -217,11 +218,8 @@ class ChunkJoin::Impl {
     chunk.open = true;
     chunk.sees = snapshot;
     Learn(snapshot);
-    const auto table = tables_.find(chunk.table);
-    if (table == tables_.end()) return;
-    const Table& known = table->second;
     const auto unseen = [&](uint64_t xid) { return !snapshot.Sees(xid); };
-    if (std::any_of(known.unsettled.begin(), known.unsettled.end(), unseen)) Reject(chunk);
+    if (std::any_of(chunk.must_see.begin(), chunk.must_see.end(), unseen)) Reject(chunk);
   }
 
   Placement Place(ChunkId id, TableChanges rows) {

@@ -95,8 +95,8 @@ class ChunkJoin {
 
   /// Places rows of an open chunk, all of kind kSnapshot, at the end of what was observed. They are
   /// passed through as they are when the stream touched none of them. All pieces of a chunk get
-  /// kRejected after the first that does. Errors: none; CHECKs that no transaction is half
-  /// observed.
+  /// kRejected after the first that does. A chunk without rows has one piece, which has none: that
+  /// there are none may be old news, too. CHECKs that no transaction is half observed.
   Placement Place(ChunkId chunk, change::TableChanges rows);
 
   /// The chunk is done with, or given up. Also for one that was reserved only.

@@ -285,6 +285,17 @@ TEST_F(ChunkJoinTest, RejectsAChunkThatMayMissWhatWasStreamedUnobserved) {
   EXPECT_EQ(join_.counters().rejected, 1);
 }
 
+TEST_F(ChunkJoinTest, WhatAnotherChunkSawHasNotBeenSeenByThisOne) {
+  join_.Watch(docs_->id(), Snapshot("95:99:95"));
+  const ChunkId early = join_.Reserve(docs_->id());
+  const ChunkId late = OpenChunk("105:105:");
+
+  join_.Open(early, Snapshot("95:102:95"));
+
+  EXPECT_THAT(Placed(early, 1), ElementsAre("rejected"));
+  EXPECT_THAT(Placed(late, 1), ElementsAre("1 title1 body1 notes1"));
+}
+
 TEST_F(ChunkJoinTest, RejectsAChunkThatMissesWhatWasStreamedBeforeTheTableWasEmptied) {
   const ChunkId before = OpenChunk("100:102:100");
   Stream(100, [&](auto& t) { t.Update(docs_, {"1", "a", "b", "c"}); });
@@ -295,6 +306,18 @@ TEST_F(ChunkJoinTest, RejectsAChunkThatMissesWhatWasStreamedBeforeTheTableWasEmp
   EXPECT_THAT(Placed(before, 2), ElementsAre("rejected"));
   EXPECT_THAT(Placed(misses, 2), ElementsAre("rejected"));
   EXPECT_THAT(Placed(sees, 1), ElementsAre("1 title1 body1 notes1"));
+}
+
+TEST_F(ChunkJoinTest, RejectsThatThereAreNoRowsToo) {
+  change::TableChanges none;
+  none.schema = docs_;
+  none.rows = test::MakeRows(*docs_, {});
+  Stream(100, [&](auto& t) { t.Insert(docs_, {"1", "a", "b", "c"}); });
+  EXPECT_EQ(join_.Place(OpenChunk("100:105:100"), none).outcome, Outcome::kNothing);
+
+  join_.Emptied(docs_->id());
+
+  EXPECT_EQ(join_.Place(OpenChunk("100:105:100"), none).outcome, Outcome::kRejected);
 }
 
 TEST_F(ChunkJoinTest, ATransactionBeyondTheWindowCountsAsIfItTouchedAll) {
