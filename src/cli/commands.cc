@@ -20,6 +20,10 @@ std::span<const Command> Commands() {
        "freshet table list -c shop.yaml\nfreshet table add public.invoices -c shop.yaml\n"
        "freshet table resnapshot public.orders --replace -c shop.yaml",
        &AddTable},
+      {"repair", "Say why a stopped pipeline cannot go on where its log ends, and let it go on",
+       "freshet repair -c shop.yaml              # only says what is wrong\n"
+       "freshet repair -c shop.yaml --confirm",
+       &AddRepair},
       {"query",
        "Run SQL on the embedded warehouse, beside a running pipeline or on a stopped one's file",
        "freshet query -c shop.yaml \"SELECT status, count(*) FROM public.orders GROUP BY ALL\"\n"

@@ -42,6 +42,7 @@ Action AddDocs(CLI::App& app);
 Action AddGenerate(CLI::App& app);
 Action AddLog(CLI::App& app);
 Action AddQuery(CLI::App& app);
+Action AddRepair(CLI::App& app);
 Action AddRun(CLI::App& app);
 Action AddStatus(CLI::App& app);
 Action AddTable(CLI::App& app);

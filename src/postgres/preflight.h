@@ -18,7 +18,8 @@ namespace freshet::postgres {
 
 /// What mends a gap between the log and what the server still has.
 inline constexpr std::string_view kRepairGap =
-    "to take the tables anew, drop the slot and begin with a new log folder";
+    "stop the pipeline and let `freshet repair` take the tables anew, or drop the slot and begin "
+    "with a new log folder";
 
 enum class CheckResult : uint8_t { kOk, kWarn, kFail };
 

@@ -12,6 +12,7 @@ namespace {
 
 using nlohmann::json;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 /// `freshet run` as its users see it: a process, its port, its signals, its exit code.
 class RunCommandTest : public ProgramTest {
@@ -147,6 +148,24 @@ TEST_P(RunCommandTest, ARestartGoesOnWithoutLossOrRepetition) {
   Run("INSERT INTO public.orders VALUES (5, 'third run')");
   EXPECT_TRUE(Holds("SELECT string_agg(id, ' ' ORDER BY _cdc_lsn, _cdc_seq) FROM public.orders",
                     "1 2 3 4 5"));
+}
+
+TEST_P(RunCommandTest, SighupReadsTheConfigurationAgainAndNamesWhatNeedsARestart) {
+  const auto run = StartStreaming();
+  config_.log = "{ path: '" + (folder_ / "log") + "', budget: 5GiB }";
+  WriteConfig();
+
+  run->Signal(SIGHUP);
+
+  EXPECT_TRUE(Eventually([&] { return run->err().find("log.budget") != std::string::npos; }));
+  EXPECT_THAT(run->err(), Not(HasSubstr("source.postgres")));
+
+  // A configuration that is wrong changes nothing.
+  WriteText(folder_ / "freshet.yaml", "source: { postgres: { tablse: x } }\n");
+  run->Signal(SIGHUP);
+  EXPECT_TRUE(Eventually([&] { return run->err().find("tablse") != std::string::npos; }));
+  Run("INSERT INTO public.orders VALUES (2, 'goes on')");
+  EXPECT_TRUE(Holds("SELECT count(*) FROM public.orders", "2"));
 }
 
 TEST_P(RunCommandTest, ASecondSignalEndsItAtOnce) {
