@@ -1,6 +1,7 @@
 #include "log/folder_log.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "base/check.h"
@@ -90,6 +91,7 @@ Status FolderLog::GoOn(Recovered recovered) {
     for (const SegmentInfo& segment : recovered.sealed) stats.size_bytes += segment.size_bytes;
     state_->source = source_;
     state_->snapshots = std::move(recovered.snapshots);
+    stats.unfinished_snapshots = std::ssize(state_->snapshots.unfinished());
     state_->segments = std::move(recovered.sealed);
   }
   return BeginSegment(std::move(recovered.next));
@@ -258,6 +260,7 @@ LogEnd FolderLog::Publish(std::shared_ptr<const change::ChangeBatch> batch, cons
     LogStats& stats = state_->stats;
     stats.appended = end_;
     for (const change::SnapshotProgress& step : batch->snapshots) state_->snapshots.Apply(step);
+    stats.unfinished_snapshots = std::ssize(state_->snapshots.unfinished());
     stats.size_bytes += written;
     stats.appended_bytes_total += written;
     stats.tail_bytes += memory_bytes;

@@ -59,7 +59,8 @@ struct LogStats {
   int64_t appended_bytes_total = 0;
   int64_t syncs_total = 0;
   int64_t sync_micros_total = 0;
-  int64_t tail_bytes = 0;  ///< batches kept in memory for readers that keep up
+  int64_t unfinished_snapshots = 0;  ///< tables whose rows are not all appended
+  int64_t tail_bytes = 0;            ///< batches kept in memory for readers that keep up
   bool over_budget = false;
 };
 

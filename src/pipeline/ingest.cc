@@ -1,6 +1,7 @@
 #include "pipeline/ingest.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/check.h"
 #include "base/logging.h"
@@ -43,7 +44,7 @@ Ingest::Ingest(log::Log& log, const Clock& clock)
               .tables = {},
               .snapshots = log_.snapshots(),
               .open = std::nullopt};
-  unfinished_offered_ = unfinished_durable_ = offered_.snapshots.unfinished().size();
+  unfinished_offered_ = unfinished_durable_ = stats.unfinished_snapshots;
   for (const auto& schema : log_.schemas()) NoteTable(schema->id());
   has_source_ = offered_.source.has_value();
   durable_ = stats.durable.position;
@@ -78,7 +79,7 @@ void Ingest::NoteOffered(const change::ChangeBatch& batch) {
   if (!batch.snapshots.empty()) {
     for (const change::SnapshotProgress& step : batch.snapshots) offered_.snapshots.Apply(step);
     const MutexLock lock(mutex_);
-    unfinished_offered_ = offered_.snapshots.unfinished().size();
+    unfinished_offered_ = std::ssize(offered_.snapshots.unfinished());
   }
   if (batch.transactions.empty()) return;
   const change::Transaction& last = batch.transactions.back();
@@ -151,7 +152,7 @@ Status Ingest::WriteUntilClosed(const std::function<log::LogOffset()>& needed,
     if (log_.stats().appended_bytes_total != appended_before) {
       FRESHET_TRY(const log::LogEnd durable, log_.Sync());
       synced_at = clock_.Monotonic();
-      const size_t unfinished = log_.snapshots().unfinished().size();
+      const int64_t unfinished = log_.stats().unfinished_snapshots;
       const MutexLock lock(mutex_);
       durable_ = durable.position;
       unfinished_durable_ = unfinished;

@@ -84,8 +84,8 @@ class Ingest final : public postgres::CaptureOutput {
   std::string blocked_ GUARDED_BY(mutex_);
 
   /// Tables whose rows are not all offered, or not all durable.
-  size_t unfinished_offered_ GUARDED_BY(mutex_) = 0;
-  size_t unfinished_durable_ GUARDED_BY(mutex_) = 0;
+  int64_t unfinished_offered_ GUARDED_BY(mutex_) = 0;
+  int64_t unfinished_durable_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace freshet::pipeline

@@ -1,5 +1,7 @@
 #include "support/fake_log.h"
 
+#include <iterator>
+
 namespace freshet::test {
 
 using change::Position;
@@ -111,6 +113,7 @@ log::LogStats FakeLog::stats() const {
   log::LogStats out;
   if (!entries_.empty()) out.appended = entries_.back().end;
   if (durable_ > 0) out.durable = entries_[durable_ - 1].end;
+  out.unfinished_snapshots = std::ssize(snapshots_.unfinished());
   out.appended_bytes_total = static_cast<int64_t>(entries_.size());
   return out;
 }
