@@ -210,8 +210,9 @@ int64_t MemoryOutput::refused() const {
   return refused_;
 }
 
-RunningCapture::RunningCapture(const postgres::Options& options, MemoryOutput& output)
-    : capture_(postgres::Capture::Create(options, SystemClock())),
+RunningCapture::RunningCapture(const postgres::Options& options, MemoryOutput& output,
+                               const Clock& clock)
+    : capture_(postgres::Capture::Create(options, clock)),
       thread_([this, &output](std::stop_token stop) {
         Status result = capture_->Run(output.resume(), output, stop);
         const std::lock_guard lock(mutex_);

@@ -90,8 +90,9 @@ std::vector<std::string> EventsOf(const change::ChangeBatch& batch);
 /// A capture that runs in a thread of its own until stopped or broken.
 class RunningCapture {
  public:
-  /// `output` outlives it.
-  RunningCapture(const postgres::Options& options, MemoryOutput& output);
+  /// `output` and `clock` outlive it.
+  RunningCapture(const postgres::Options& options, MemoryOutput& output,
+                 const Clock& clock = SystemClock());
   ~RunningCapture();
 
   postgres::CaptureStatus status() const { return capture_->status(); }

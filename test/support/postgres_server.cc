@@ -67,17 +67,17 @@ std::vector<int> PostgresServer::InstalledMajors() {
   return out;
 }
 
-Result<std::unique_ptr<PostgresServer>> PostgresServer::Start(const ServerOptions& options) {
+Result<std::unique_ptr<PostgresServer>> PostgresServer::WithoutCluster(int major) {
   const std::vector<int> majors = InstalledMajors();
   std::unique_ptr<PostgresServer> server(new PostgresServer);
-  server->major_ = options.major;
-  if (options.major == 0 && !majors.empty()) server->major_ = majors.back();
+  server->major_ = major;
+  if (major == 0 && !majors.empty()) server->major_ = majors.back();
   server->bin_ = BinFolder(server->major_);
   if (server->bin_.empty()) {
     return Fail(ErrorKind::kNotFound,
                 "PostgreSQL {} is not installed; apt-get install postgresql-15, or run "
                 "./scripts/postgres_major.sh {}",
-                options.major, options.major);
+                major, major);
   }
   server->user_ = ::getuid();
   server->group_ = ::getgid();
@@ -96,7 +96,12 @@ Result<std::unique_ptr<PostgresServer>> PostgresServer::Start(const ServerOption
   if (::getuid() == 0 && ::chown(folder, server->user_, server->group_) != 0) {
     return Fail(ErrorKind::kIo, "chown {}: {}", folder, std::strerror(errno));
   }
+  server->port_ = FreePorts(1).front();
+  return server;
+}
 
+Result<std::unique_ptr<PostgresServer>> PostgresServer::Start(const ServerOptions& options) {
+  FRESHET_TRY(std::unique_ptr<PostgresServer> server, WithoutCluster(options.major));
   const std::string log = server->folder_ + "/initdb.log";
   const pid_t initdb =
       SpawnServer({server->bin_ + "/initdb", "-D", server->folder_ + "/data", "-U", "postgres",
@@ -105,7 +110,6 @@ Result<std::unique_ptr<PostgresServer>> PostgresServer::Start(const ServerOption
   int status = 0;
   ::waitpid(initdb, &status, 0);
   if (status != 0) return Fail(ErrorKind::kIo, "initdb failed: {}", ReadAll(log));
-  server->port_ = FreePorts(1).front();
   FRESHET_RETURN_IF_ERROR(server->Configure({
       "listen_addresses = '127.0.0.1'",
       fmt::format("port = {}", server->port_),
@@ -118,6 +122,34 @@ Result<std::unique_ptr<PostgresServer>> PostgresServer::Start(const ServerOption
       "log_min_messages = log",
   }));
   FRESHET_RETURN_IF_ERROR(server->Configure(options.settings));
+  FRESHET_RETURN_IF_ERROR(server->Launch());
+  return server;
+}
+
+Result<std::unique_ptr<PostgresServer>> PostgresServer::StartStandby(
+    PostgresServer& primary, const std::string& slot, const std::vector<std::string>& settings) {
+  FRESHET_RETURN_IF_ERROR(
+      primary.Run("SELECT pg_create_physical_replication_slot('" + slot + "', true)"));
+  FRESHET_TRY(std::unique_ptr<PostgresServer> server, WithoutCluster(primary.major_));
+  FRESHET_RETURN_IF_ERROR(primary.Stop());
+  // As pg_basebackup does: the slots stay behind.
+  const std::string copy = fmt::format(
+      "cp -a '{}/data' '{}/data' && rm -rf '{}'/data/pg_replslot/* && touch "
+      "'{}/data/standby.signal'",
+      primary.folder_, server->folder_, server->folder_, server->folder_);
+  if (std::system(copy.c_str()) != 0) return Fail(ErrorKind::kIo, "cannot run: {}", copy);
+  FRESHET_RETURN_IF_ERROR(primary.Resume());
+  FRESHET_RETURN_IF_ERROR(server->Configure({
+      fmt::format("port = {}", server->port_),
+      fmt::format("unix_socket_directories = '{}'", server->folder_),
+      fmt::format("primary_conninfo = 'host={} port={} user=postgres dbname=postgres'",
+                  primary.folder_, primary.port_),
+      fmt::format("primary_slot_name = '{}'", slot),
+      "hot_standby_feedback = on",
+      "wal_receiver_status_interval = 1",
+      "wal_retrieve_retry_interval = 100ms",
+  }));
+  FRESHET_RETURN_IF_ERROR(server->Configure(settings));
   FRESHET_RETURN_IF_ERROR(server->Launch());
   return server;
 }

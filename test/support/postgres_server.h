@@ -36,6 +36,12 @@ class PostgresServer {
 
   static Result<std::unique_ptr<PostgresServer>> Start(const ServerOptions& options = {});
 
+  /// A standby of `primary` (12+): a copy of its folder, for which the primary is stopped and
+  /// started again, that follows it through its physical slot `slot`, which is made. `settings`:
+  /// more lines of its postgresql.conf.
+  static Result<std::unique_ptr<PostgresServer>> StartStandby(
+      PostgresServer& primary, const std::string& slot, const std::vector<std::string>& settings);
+
   ~PostgresServer();
   PostgresServer(const PostgresServer&) = delete;
   PostgresServer& operator=(const PostgresServer&) = delete;
@@ -77,6 +83,9 @@ class PostgresServer {
 
  private:
   PostgresServer() = default;
+
+  /// Programs, folder, port and user of a server whose cluster is still to be made.
+  static Result<std::unique_ptr<PostgresServer>> WithoutCluster(int major);
   Status Launch();
 
   int major_ = 0;
