@@ -174,6 +174,8 @@ struct Connection::Impl {
   int stop_event = -1;
   std::vector<std::string> notices;
   std::string password;  ///< taken out of every message
+  nanoseconds answer_timeout = std::chrono::hours(24 * 365);
+  bool timed_out = false;
 
   ~Impl() {
     PQfinish(pg);
@@ -353,10 +355,17 @@ Result<Rows> Connection::ReceiveAll(int expected_copy_status, std::stop_token st
   Rows last;
   std::optional<Error> error;
   for (;;) {
-    auto answer = AnswerWithin(std::chrono::hours(24 * 365), stop);
+    auto answer = AnswerWithin(impl_->answer_timeout, stop);
     if (!answer.has_value()) {
       if (answer.error().kind == ErrorKind::kCancelled) Cancel();
       return Fail(std::move(answer).error());
+    }
+    if (!*answer) {
+      impl_->timed_out = true;
+      return Fail(ErrorKind::kUnavailable,
+                  "the server has not answered for {} s; the network between is taken for broken, "
+                  "and freshet connects anew",
+                  std::chrono::duration_cast<seconds>(impl_->answer_timeout).count());
     }
     PGresult* result = PQgetResult(impl_->pg);
     if (result == nullptr) break;
@@ -497,6 +506,10 @@ Result<int64_t> Connection::EndCopyIn(std::stop_token stop) {
 Result<bool> Connection::WaitReadable(nanoseconds timeout, std::stop_token stop) {
   return impl_->Wait(POLLIN, timeout, stop);
 }
+
+void Connection::LimitAnswers(nanoseconds timeout) { impl_->answer_timeout = timeout; }
+
+bool Connection::timed_out() const { return impl_->timed_out; }
 
 bool Connection::has_notices() const { return !impl_->notices.empty(); }
 

@@ -159,6 +159,13 @@ class Connection {
   Result<int64_t> EndCopyIn(std::stop_token stop = {});
   /// @}
 
+  /// From now on an answer that does not come within `timeout` is kUnavailable, and ends the
+  /// session: on a network that lost its way nothing else would.
+  void LimitAnswers(std::chrono::nanoseconds timeout);
+
+  /// Whether that has happened.
+  bool timed_out() const;
+
   /// Waits until the socket has something to read. False when `timeout` passed first.
   Result<bool> WaitReadable(std::chrono::nanoseconds timeout, std::stop_token stop);
 
