@@ -16,6 +16,7 @@
 #include "postgres/publication.h"
 #include "postgres/receiver.h"
 #include "postgres/replication_stream.h"
+#include "postgres/side_watch.h"
 #include "postgres/slot.h"
 #include "postgres/snapshot.h"
 #include "postgres/status_board.h"
@@ -39,6 +40,8 @@ std::string_view CaptureStateName(CaptureState state) {
       return "snapshotting";
     case CaptureState::kStreaming:
       return "streaming";
+    case CaptureState::kWaitingForStandby:
+      return "waiting_for_standby";
     case CaptureState::kWaitingForRoom:
       return "waiting_for_room";
     case CaptureState::kServerStopping:
@@ -230,8 +233,8 @@ class CaptureImpl final : public Capture {
   /// Proves that the server still has everything behind what the log holds.
   Status Continue(Session& session, Connection& walsender);
 
-  /// The server may have been promoted on the way, without the last of what the log holds.
-  static Status CheckTimeline(const Session& session, Connection& walsender);
+  /// What `check` says of log and server, as an error.
+  Status ProveContinuity(const Session& session, Connection& walsender);
   Status CheckKnownTables(Session& session, const Publication& publication);
 
   Status Stream(Session& session, Connection walsender, const change::Position& position,
@@ -319,15 +322,7 @@ change::SourceIdentity CaptureImpl::IdentityOf(const Session& session, Lsn consi
 }
 
 Result<Lsn> CaptureImpl::Begin(Session& session, Connection& walsender) {
-  const auto& source = session.resume.source;
-  if (source.has_value() && (source->system_id != session.server.system_id ||
-                             source->database_oid != session.server.database_oid)) {
-    return Fail(ErrorKind::kGap,
-                "the log began with another server or database (system {}, '{}') than the url "
-                "leads to (system {}, '{}'); correct the url, or begin with a new log folder",
-                source->system_id, source->database, session.server.system_id,
-                session.server.database);
-  }
+  FRESHET_RETURN_IF_ERROR(ProveContinuity(session, walsender));
   FRESHET_TRY(const std::vector<Check> checks,
               CheckTables(session.catalog, options_, session.stop));
   if (auto failure = FirstFailure(checks); failure.has_value()) return Fail(*std::move(failure));
@@ -339,20 +334,9 @@ Result<Lsn> CaptureImpl::Begin(Session& session, Connection& walsender) {
                                 slot.has_value() ? slot->confirmed_flush : Lsn{});
   }
   const bool only = options_.snapshot == SnapshotMode::kOnly;
-  if (slot.has_value() && !only) {
-    // A slot of this name is ours only when the log says that we were about to make it.
-    if (!source.has_value() || source->slot != options_.slot) {
-      FRESHET_TRY(const std::vector<Check> slot_checks,
-                  CheckSlot(session.catalog.connection(), options_, session.stop));
-      if (auto failure = FirstFailure(slot_checks); failure.has_value()) {
-        return Fail(*std::move(failure));
-      }
-      return Fail(ErrorKind::kConfig,
-                  "slot '{}' is there already, but the log is new, so nothing says what it has "
-                  "given away; drop it (SELECT pg_drop_replication_slot({})), choose another name "
-                  "under `slot`, or take it over with `snapshot: never`",
-                  options_.slot, Connection::QuoteLiteral(options_.slot));
-    }
+  // Only a slot that the log says we were about to make is ours to drop.
+  const auto& source = session.resume.source;
+  if (slot.has_value() && !only && source.has_value() && source->slot == options_.slot) {
     logging::Info("drop the slot of an unfinished snapshot", {{"slot", options_.slot}});
     FRESHET_RETURN_IF_ERROR(DropSlot(session.catalog.connection(), options_.slot, session.stop));
   }
@@ -380,11 +364,7 @@ Result<Lsn> CaptureImpl::BeginWithoutSnapshot(Session& session, Connection& wals
                                               bool slot_exists, Lsn confirmed) {
   FRESHET_RETURN_IF_ERROR(EnsurePublication(session));
   Lsn point = confirmed;
-  if (slot_exists) {
-    FRESHET_TRY(const std::vector<Check> checks,
-                CheckSlot(session.catalog.connection(), options_, session.stop));
-    if (auto failure = FirstFailure(checks); failure.has_value()) return Fail(*std::move(failure));
-  } else {
+  if (!slot_exists) {
     FRESHET_TRY(const CreatedSlot created, MakeSlot(session, walsender, false));
     point = created.consistent_point;
   }
@@ -420,6 +400,7 @@ Result<CreatedSlot> CaptureImpl::MakeSlot(Session& session, Connection& walsende
   const SlotRequest request{
       .name = temporary ? fmt::format("freshet_once_{}", walsender.backend_pid()) : options_.slot,
       .temporary = temporary,
+      .failover = options_.slot_failover,
       .timeout = options_.slot_create_timeout,
       .on_wait = [&](const std::string& reason) {
         board_.Enter(CaptureState::kCreatingSlot, reason);
@@ -522,46 +503,12 @@ Status CaptureImpl::OfferAll(CaptureOutput& output,
 Status CaptureImpl::Continue(Session& session, Connection& walsender) {
   CHECK(session.resume.source.has_value());
   const change::SourceIdentity& source = *session.resume.source;
-  const Lsn have = session.resume.appended.commit_end;
   const ServerIdentity& server = session.server;
-  Connection& connection = session.catalog.connection();
-  if (source.system_id != server.system_id) {
-    return Fail(ErrorKind::kGap,
-                "the url leads to another server (system {}) than the log was filled from (system "
-                "{}); correct the url, or begin with a new log folder",
-                server.system_id, source.system_id);
-  }
-  if (source.database_oid != server.database_oid) {
-    return Fail(ErrorKind::kGap,
-                "the url leads to database '{}' (oid {}), and the log was filled from '{}' (oid "
-                "{}); correct the url, or begin with a new log folder",
-                server.database, server.database_oid, source.database, source.database_oid);
-  }
-  if (server.flush_end < have) {
-    return Fail(ErrorKind::kGap,
-                "the server ends at {}, before what the log holds ({}): it was restored from a "
-                "backup or reset; {}",
-                change::ToString(server.flush_end), change::ToString(have), kRepairGap);
-  }
-  FRESHET_RETURN_IF_ERROR(CheckTimeline(session, walsender));
-
-  FRESHET_TRY(const std::optional<Slot> slot, InspectSlot(connection, options_.slot, session.stop));
-  if (!slot.has_value()) {
-    return Fail(ErrorKind::kGap, "slot '{}' is gone: changes after {} cannot be had any more; {}",
-                options_.slot, change::ToString(have), kRepairGap);
-  }
-  FRESHET_TRY(const std::vector<Check> slot_checks, CheckSlot(connection, options_, session.stop));
-  if (auto failure = FirstFailure(slot_checks); failure.has_value()) {
-    return Fail(*std::move(failure));
-  }
-
+  FRESHET_RETURN_IF_ERROR(ProveContinuity(session, walsender));
   FRESHET_TRY(const std::optional<Publication> publication,
-              InspectPublication(connection, options_.publication, session.stop));
-  if (!publication.has_value()) {
-    return Fail(ErrorKind::kGap,
-                "publication '{}' is gone: the changes made since then were not recorded for it; "
-                "{}",
-                options_.publication, kRepairGap);
+              InspectPublication(session.catalog.connection(), options_.publication, session.stop));
+  if (!publication.has_value()) {  // dropped just now
+    return Fail(ErrorKind::kUnavailable, "publication '{}' is gone", options_.publication);
   }
 
   FRESHET_TRY(const std::vector<Check> table_checks,
@@ -590,21 +537,12 @@ Status CaptureImpl::Continue(Session& session, Connection& walsender) {
   return {};
 }
 
-Status CaptureImpl::CheckTimeline(const Session& session, Connection& walsender) {
-  const uint32_t before = session.resume.source->timeline;
-  const uint32_t now = session.server.timeline;
-  if (before == now) return {};
-  const Lsn have = session.resume.appended.commit_end;
-  FRESHET_TRY(const std::optional<Lsn> end, TimelineEnd(walsender, before, now, session.stop));
-  if (end.has_value() && *end >= have) return {};
-  return Fail(ErrorKind::kGap,
-              "the server is on timeline {} and {}, before what the log holds ({}): a standby that "
-              "lacked the last changes was promoted, or a backup restored; {}",
-              now,
-              end.has_value()
-                  ? fmt::format("left timeline {} at {}", before, change::ToString(*end))
-                  : fmt::format("never was on timeline {}", before),
-              change::ToString(have), kRepairGap);
+Status CaptureImpl::ProveContinuity(const Session& session, Connection& walsender) {
+  FRESHET_TRY(const std::vector<Check> checks,
+              CheckContinuity(walsender, session.catalog.connection(), session.server, options_,
+                              session.resume, session.stop));
+  if (auto failure = FirstFailure(checks); failure.has_value()) return Fail(*std::move(failure));
+  return {};
 }
 
 /// A table that was added to the publication later has rows that are in neither snapshot nor
@@ -628,57 +566,6 @@ Status CaptureImpl::CheckKnownTables(Session& session, const Publication& public
   session.Know(choice);
   return {};
 }
-
-/// Looks after the session beside the stream: is it alive, does the slot hold.
-class SideWatch final : public Receiver::Companion {
- public:
-  SideWatch(const Options& options, Catalog& catalog, StatusBoard& board)
-      : options_(options), catalog_(catalog), board_(board) {}
-
-  Result<bool> LookAfter(bool check_slot, const std::vector<std::string>& notices,
-                         std::stop_token stop) override {
-    // A walsender has nothing to say on the side, unless it skips a publication that is gone (18).
-    for (const std::string& notice : notices) {
-      logging::Warning("the walsender says", {{"message", notice}});
-      if (notice.find(options_.publication) == std::string::npos) continue;
-      return Fail(ErrorKind::kGap,
-                  "publication '{}' is gone, or was made anew, and the server skips rows of its "
-                  "tables (\"{}\"); {}",
-                  options_.publication, notice, kRepairGap);
-    }
-    if (!catalog_.connection().Consume().has_value()) {
-      auto again = Connection::Connect(options_.url, {}, stop);
-      if (!again.has_value()) {
-        // The stream itself still works: only a server that shuts down turns us away so.
-        return again.error().kind != ErrorKind::kUnavailable;
-      }
-      catalog_.Reconnected(*std::move(again));
-    }
-    if (check_slot) {
-      const Status status = CheckSlotNow(stop);
-      // A lost side session is replaced the next time.
-      const bool lost = !status.has_value() && status.error().kind == ErrorKind::kUnavailable;
-      if (!status.has_value() && !lost) return Fail(status.error());
-      if (lost) return true;
-    }
-    return true;
-  }
-
- private:
-  Status CheckSlotNow(std::stop_token stop) {
-    FRESHET_TRY(const std::optional<Slot> slot,
-                InspectSlot(catalog_.connection(), options_.slot, stop));
-    board_.Update([&](CaptureStatus& status) {
-      status.slot_retained_bytes = slot.has_value() ? slot->retained_bytes : -1;
-      status.slot_wal_status = slot.has_value() ? slot->wal_status : "";
-    });
-    return {};
-  }
-
-  const Options& options_;
-  Catalog& catalog_;
-  StatusBoard& board_;
-};
 
 Status CaptureImpl::WantTables(Session& session, const Choice& choice, LiveSnapshot& snapshot) {
   for (const auto& [id, unfinished] : session.snapshots.unfinished()) {
@@ -705,6 +592,10 @@ Status CaptureImpl::Stream(Session& session, Connection walsender, const change:
       const Rows timeout,
       session.catalog.connection().Query(
           "SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'", session.stop));
+  std::vector<change::TableId> watched;
+  for (const CatalogTable& table : choice.tables) watched.push_back(table.id);
+  SideWatch watch(options_, session.catalog, board_, clock_);
+  FRESHET_RETURN_IF_ERROR(watch.Begin(watched, session.stop));
   FRESHET_TRY(ReplicationStream stream,
               ReplicationStream::Start(std::move(walsender),
                                        {.slot = options_.slot,
@@ -716,11 +607,8 @@ Status CaptureImpl::Stream(Session& session, Connection walsender, const change:
   FRESHET_TRY(const std::optional<Slot> slot,
               InspectSlot(session.catalog.connection(), options_.slot, session.stop));
   if (slot.has_value() && slot->confirmed_flush > position.commit_end) {
-    return Fail(ErrorKind::kGap,
-                "slot '{}' stands at {}, after what the log holds ({}): somebody else read from "
-                "it, moved it or made it anew, or the log lost its end; {}",
-                options_.slot, change::ToString(slot->confirmed_flush),
-                change::ToString(position.commit_end), kRepairGap);
+    const Check moved = MovedSlot(options_.slot, slot->confirmed_flush, position.commit_end);
+    return Fail(*FirstFailure({&moved, 1}));
   }
   board_.Update([](CaptureStatus& status) { status.streamed = true; });
   logging::Info("streaming", {{"from", change::ToString(position)}});
@@ -732,7 +620,6 @@ Status CaptureImpl::Stream(Session& session, Connection walsender, const change:
   Assembler assembler(
       {.batch_rows = options_.batch_rows, .batch_bytes = options_.batch_bytes.bytes}, tables,
       {position.commit_end, inside ? position.ordinal : 0}, std::move(open));
-  SideWatch watch(options_, session.catalog, board_);
   Receiver receiver(std::move(stream), assembler, TableGate(session.filter, std::move(chosen)),
                     session.output, watch, board_, clock_,
                     {.status_interval = options_.status_interval,

@@ -13,6 +13,7 @@
 #include "change/change_batch.h"
 #include "change/source_identity.h"
 #include "postgres/options.h"
+#include "postgres/slot_guard.h"
 
 namespace freshet::postgres {
 
@@ -62,8 +63,9 @@ enum class CaptureState : uint8_t {
   kCreatingSlot,
   kSnapshotting,  ///< rows that were there are read; of most tables, while the stream goes on
   kStreaming,
-  kWaitingForRoom,  ///< the log takes no more (budget or slow disk)
-  kServerStopping,  ///< the server shuts down; we acknowledged and left
+  kWaitingForStandby,  ///< the server sends nothing that a standby does not have (17+)
+  kWaitingForRoom,     ///< the log takes no more (budget or slow disk)
+  kServerStopping,     ///< the server shuts down; we acknowledged and left
 };
 
 std::string_view CaptureStateName(CaptureState state);
@@ -104,10 +106,14 @@ struct CaptureStatus {
   change::Lsn received;        ///< highest WAL position the server sent
   change::Lsn server_end;      ///< the server's last announced walEnd
   change::Lsn acknowledged;    ///< last flush position sent
-  int64_t slot_retained_bytes = -1;  ///< WAL the slot holds back; -1 unknown
-  std::string slot_wal_status;       ///< reserved, extended, unreserved, lost (13+)
-  int64_t rows_total = 0;            ///< row images decoded
-  int64_t bytes_total = 0;           ///< of the stream and of COPY
+  int64_t slot_retained_bytes = -1;   ///< WAL the slot holds back; -1 unknown
+  std::string slot_wal_status;        ///< reserved, extended, unreserved, lost (13+)
+  int64_t slot_safe_wal_bytes = -1;   ///< WAL that may be written before it is lost; -1 no limit
+  int64_t slot_catalog_age = -1;      ///< of catalog_xmin, in transactions; -1 unknown
+  SlotVerdict slot_verdict;           ///< whether what it holds back does harm
+  std::vector<std::string> warnings;  ///< what goes on at the source, one sentence each
+  int64_t rows_total = 0;             ///< row images decoded
+  int64_t bytes_total = 0;            ///< of the stream and of COPY
   int64_t transactions_total = 0;
   int64_t reconnects_total = 0;
   UnixMicros last_commit_time = 0;  ///< of the newest transaction received

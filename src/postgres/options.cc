@@ -39,6 +39,14 @@ void Bind(config::Binder& binder, Options& options) {
   binder.Value({"slot_create_timeout",
                 "How long making the slot may wait for running transactions of others."},
                options.slot_create_timeout);
+  binder.Value({"slot_failover",
+                "A new slot is made as one that standbys keep a copy of, so that it outlives a "
+                "failover (PostgreSQL 17 and newer)."},
+               options.slot_failover);
+  binder.Value({"slot_retention_warning",
+                "WAL that the slot may hold back where the server sets no max_slot_wal_keep_size; "
+                "warned of from a quarter on, urgently from three quarters on."},
+               options.slot_retention_warning);
   binder.Value({"status_interval", "Longest time between two acknowledgements to the server."},
                options.status_interval);
   binder.Value({"batch_rows", "Row images in a batch, at most; a larger transaction is split."},
@@ -79,6 +87,9 @@ void Bind(config::Binder& binder, Options& options) {
   }
   if (options.slot_create_timeout <= std::chrono::seconds(0)) {
     binder.Reject("slot_create_timeout", "must be above zero");
+  }
+  if (options.slot_retention_warning.bytes <= 0) {
+    binder.Reject("slot_retention_warning", "must be above zero");
   }
   if (options.batch_rows < 1 || options.batch_rows > 1'000'000) {
     binder.Reject("batch_rows", "must be 1 to 1000000");

@@ -29,6 +29,8 @@ struct Options {
   config::Duration snapshot_timeout = std::chrono::minutes(5);
   config::ByteSize snapshot_window{int64_t{64} << 20};
   config::Duration slot_create_timeout = std::chrono::minutes(5);
+  bool slot_failover = true;  ///< a new slot is one that standbys may keep a copy of (17+)
+  config::ByteSize slot_retention_warning{int64_t{10} << 30};
   config::Duration status_interval = std::chrono::seconds(10);  ///< feedback at least this often
   int64_t batch_rows = 16'384;
   config::ByteSize batch_bytes{int64_t{4} << 20};

@@ -28,6 +28,10 @@ Check Failed(std::string name, ErrorKind kind, std::string what, std::string rep
           .kind = kind};
 }
 
+Check Gap(std::string what, std::string_view repair) {
+  return Failed("continuity", ErrorKind::kGap, std::move(what), std::string(repair));
+}
+
 std::string QuotedName(const change::TableName& name) {
   return Connection::QuoteIdentifier(name.schema) + "." + Connection::QuoteIdentifier(name.table);
 }
@@ -68,6 +72,21 @@ std::optional<Error> FirstFailure(std::span<const Check> checks) {
     return Error{check.kind, std::move(message)};
   }
   return std::nullopt;
+}
+
+Result<SlotLimits> ReadSlotLimits(Connection& connection, const Options& options,
+                                  std::stop_token stop) {
+  FRESHET_TRY(const Rows rows,
+              connection.Query("SELECT current_setting('autovacuum_freeze_max_age')", stop));
+  return SlotLimits{.wal_bytes = options.slot_retention_warning.bytes,
+                    .catalog_age = rows.integer(0, 0)};
+}
+
+Check MovedSlot(const std::string& slot, change::Lsn stands, change::Lsn have) {
+  return Gap(fmt::format("slot '{}' stands at {}, after what the log holds ({}): somebody else "
+                         "read from it, moved it or made it anew, or the log lost its end",
+                         slot, change::ToString(stands), change::ToString(have)),
+             kRepairGap);
 }
 
 Result<std::vector<Check>> CheckServer(Connection& connection, const Options& options,
@@ -328,95 +347,130 @@ Result<std::vector<Check>> CheckSlot(Connection& connection, const Options& opti
         Ok("slot", fmt::format("slot '{}' is there, at {}, holding {} bytes of WAL", options.slot,
                                change::ToString(slot->confirmed_flush), slot->retained_bytes)));
   }
+  FRESHET_TRY(const SlotLimits limits, ReadSlotLimits(connection, options, stop));
+  const SlotVerdict verdict = JudgeSlot(*slot, limits);
+  if (slot->lost.empty() && verdict.alarm != SlotAlarm::kNone) {
+    out.push_back(Warn("slot_retention", verdict.reason, verdict.repair));
+  }
+  FRESHET_TRY(std::string standby, StandbyInTheWay(connection, stop));
+  if (!standby.empty()) out.push_back(Warn("standby", std::move(standby), ""));
   return out;
 }
 
 namespace {
 
-/// A log that holds no whole snapshot yet.
-Check CheckBeginning(const ServerIdentity& server, const std::optional<Slot>& slot,
-                     const Options& options, const std::optional<change::SourceIdentity>& source) {
-  if (source.has_value() &&
-      (source->system_id != server.system_id || source->database_oid != server.database_oid)) {
-    return Failed(
-        "continuity", ErrorKind::kGap,
-        fmt::format("the log began with another server or database (system {}, '{}') than "
-                    "the url leads to (system {}, '{}')",
-                    source->system_id, source->database, server.system_id, server.database),
-        "correct the url, or begin with a new log folder");
-  }
-  // A slot of this name is ours only when the log says that we were about to make it.
-  const bool ours = source.has_value() && source->slot == options.slot;
-  if (slot.has_value() && !ours && options.snapshot == SnapshotMode::kInitial) {
-    return Failed(
-        "continuity", ErrorKind::kConfig,
-        fmt::format("slot '{}' is there already, but the log is new, so nothing says what "
-                    "it has given away",
-                    options.slot),
-        fmt::format("drop it (SELECT pg_drop_replication_slot({})), choose another name "
-                    "under `slot`, or take it over with `snapshot: never`",
-                    Connection::QuoteLiteral(options.slot)));
-  }
-  return Ok("continuity", "the log is new");
-}
-
-}  // namespace
-
-Result<Check> CheckContinuity(Connection& connection, const ServerIdentity& server,
-                              const Options& options, const ResumePoint& resume,
-                              std::stop_token stop) {
-  const auto gap = [](std::string what, std::string_view repair) {
-    return Failed("continuity", ErrorKind::kGap, std::move(what), std::string(repair));
-  };
-  FRESHET_TRY(const std::optional<Slot> slot, InspectSlot(connection, options.slot, stop));
-  if (!resume.source.has_value() || resume.appended == change::Position{}) {
-    return CheckBeginning(server, slot, options, resume.source);
-  }
-  const change::SourceIdentity& source = *resume.source;
-  const change::Lsn have = resume.appended.commit_end;
+/// What the url leads to is what the log was filled from.
+std::optional<Check> OtherSource(const ServerIdentity& server,
+                                 const change::SourceIdentity& source) {
+  constexpr std::string_view kRepair =
+      "correct the url; if it is right (pg_upgrade and a restored dump give a server a new "
+      "identifier), begin with a new log folder";
   if (source.system_id != server.system_id) {
-    return gap(fmt::format("the url leads to another server (system {}) than the log was filled "
+    return Gap(fmt::format("the url leads to another server (system {}) than the log was filled "
                            "from (system {})",
                            server.system_id, source.system_id),
-               "correct the url, or begin with a new log folder");
+               kRepair);
   }
   if (source.database_oid != server.database_oid) {
-    return gap(
+    return Gap(
         fmt::format("the url leads to database '{}' (oid {}), and the log was filled from "
                     "'{}' (oid {})",
                     server.database, server.database_oid, source.database, source.database_oid),
-        "correct the url, or begin with a new log folder");
+        kRepair);
   }
+  return std::nullopt;
+}
+
+/// The server has all that the log holds: it was neither set back, nor promoted without the last.
+Result<std::optional<Check>> OlderSource(Connection& walsender, const ServerIdentity& server,
+                                         uint32_t timeline, change::Lsn have,
+                                         std::stop_token stop) {
   if (server.flush_end < have) {
-    return gap(fmt::format("the server ends at {}, before what the log holds ({}): it was restored "
+    return Gap(fmt::format("the server ends at {}, before what the log holds ({}): it was restored "
                            "from a backup or reset",
                            change::ToString(server.flush_end), change::ToString(have)),
                kRepairGap);
   }
-  if (options.snapshot == SnapshotMode::kOnly) return Ok("continuity", "the snapshot is taken");
-  if (!slot.has_value()) {
-    return gap(fmt::format("slot '{}' is gone: changes after {} cannot be had any more",
-                           options.slot, change::ToString(have)),
-               "begin with a new log folder, which takes the tables anew");
+  if (timeline == server.timeline) return std::optional<Check>();
+  FRESHET_TRY(const std::optional<change::Lsn> end,
+              TimelineEnd(walsender, timeline, server.timeline, stop));
+  if (end.has_value() && *end >= have) return std::optional<Check>();
+  const std::string left =
+      end.has_value() ? fmt::format("left timeline {} at {}", timeline, change::ToString(*end))
+                      : fmt::format("never was on timeline {}", timeline);
+  return Gap(fmt::format("the server is on timeline {} and {}, before what the log holds ({}): a "
+                         "standby that lacked the last changes was promoted, or a backup restored",
+                         server.timeline, left, change::ToString(have)),
+             kRepairGap);
+}
+
+/// Of a log that holds no whole snapshot yet: whether the slot's name is free.
+Result<std::vector<Check>> CheckBeginning(Connection& connection, const Options& options,
+                                          const std::optional<change::SourceIdentity>& source,
+                                          std::stop_token stop) {
+  std::vector<Check> out;
+  // A slot of this name is ours only when the log says that we were about to make it.
+  const bool ours = source.has_value() && source->slot == options.slot;
+  const bool takes_over = options.snapshot == SnapshotMode::kNever;
+  if (takes_over || !ours) {
+    FRESHET_TRY(out, CheckSlot(connection, options, stop));
+    if (FirstFailure(out).has_value()) return out;
   }
+  FRESHET_TRY(const std::optional<Slot> slot, InspectSlot(connection, options.slot, stop));
+  if (!slot.has_value() || takes_over || ours) {
+    out.push_back(Ok("continuity", "the log is new"));
+    return out;
+  }
+  out.push_back(Failed("continuity", ErrorKind::kConfig,
+                       fmt::format("slot '{}' is there already, but the log is new, so nothing "
+                                   "says what it has given away",
+                                   options.slot),
+                       fmt::format("drop it (SELECT pg_drop_replication_slot({})), choose another "
+                                   "name under `slot`, or take it over with `snapshot: never`",
+                                   Connection::QuoteLiteral(options.slot))));
+  return out;
+}
+
+}  // namespace
+
+Result<std::vector<Check>> CheckContinuity(Connection& walsender, Connection& connection,
+                                           const ServerIdentity& server, const Options& options,
+                                           const ResumePoint& resume, std::stop_token stop) {
+  if (resume.source.has_value()) {
+    if (auto other = OtherSource(server, *resume.source)) return std::vector{*std::move(other)};
+  }
+  const bool begun = resume.source.has_value() && resume.appended != change::Position{};
+  if (options.snapshot == SnapshotMode::kOnly) {  // needs no slot that lasts
+    return std::vector{Ok("continuity", begun ? "the snapshot is taken" : "the log is new")};
+  }
+  if (!begun) return CheckBeginning(connection, options, resume.source, stop);
+
+  const change::Lsn have = resume.appended.commit_end;
+  FRESHET_TRY(auto older, OlderSource(walsender, server, resume.source->timeline, have, stop));
+  if (older.has_value()) return std::vector{*std::move(older)};
+  FRESHET_TRY(const std::optional<Slot> slot, InspectSlot(connection, options.slot, stop));
+  if (!slot.has_value()) {
+    return std::vector{Gap(fmt::format("slot '{}' is gone: changes after {} cannot be had any more",
+                                       options.slot, change::ToString(have)),
+                           kRepairGap)};
+  }
+  FRESHET_TRY(std::vector<Check> out, CheckSlot(connection, options, stop));
+  if (FirstFailure(out).has_value()) return out;
   if (slot->confirmed_flush > have) {
-    return gap(
-        fmt::format("slot '{}' stands at {}, after what the log holds ({}): somebody else "
-                    "read from it, moved it or made it anew, or the log lost its end",
-                    options.slot, change::ToString(slot->confirmed_flush), change::ToString(have)),
-        kRepairGap);
+    out.push_back(MovedSlot(options.slot, slot->confirmed_flush, have));
+    return out;
   }
   FRESHET_TRY(const std::optional<Publication> publication,
               InspectPublication(connection, options.publication, stop));
-  if (!publication.has_value()) {
-    return gap(
-        fmt::format("publication '{}' is gone: the changes made since then were not recorded "
-                    "for it",
-                    options.publication),
-        kRepairGap);
-  }
-  return Ok("continuity",
-            fmt::format("the slot goes on where the log ends, at {}", change::ToString(have)));
+  out.push_back(
+      publication.has_value()
+          ? Ok("continuity",
+               fmt::format("the slot goes on where the log ends, at {}", change::ToString(have)))
+          : Gap(fmt::format("publication '{}' is gone: the changes made since then were not "
+                            "recorded for it",
+                            options.publication),
+                kRepairGap));
+  return out;
 }
 
 Result<std::vector<Check>> RunPreflight(const Options& options,
@@ -455,15 +509,15 @@ Result<std::vector<Check>> RunPreflight(const Options& options,
   }
   FRESHET_TRY(auto tables, CheckTables(catalog, options, stop));
   append(std::move(tables));
-  FRESHET_TRY(auto slot, CheckSlot(catalog.connection(), options, stop));
-  const bool slot_is_good = !FirstFailure(slot).has_value();
-  append(std::move(slot));
-  if (walsender.has_value() && resume.has_value() && slot_is_good) {
-    FRESHET_TRY(const ServerIdentity identity, Identify(*walsender, catalog.connection(), stop));
-    FRESHET_TRY(auto continuity,
-                CheckContinuity(catalog.connection(), identity, options, *resume, stop));
-    out.push_back(std::move(continuity));
+  if (!walsender.has_value() || !resume.has_value()) {
+    FRESHET_TRY(auto slot, CheckSlot(catalog.connection(), options, stop));
+    append(std::move(slot));
+    return out;
   }
+  FRESHET_TRY(const ServerIdentity identity, Identify(*walsender, catalog.connection(), stop));
+  FRESHET_TRY(auto continuity,
+              CheckContinuity(*walsender, catalog.connection(), identity, options, *resume, stop));
+  append(std::move(continuity));
   return out;
 }
 

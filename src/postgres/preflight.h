@@ -13,6 +13,7 @@
 #include "postgres/catalog.h"
 #include "postgres/options.h"
 #include "postgres/slot.h"
+#include "postgres/slot_guard.h"
 
 namespace freshet::postgres {
 
@@ -47,16 +48,25 @@ Result<std::vector<Check>> CheckServer(Connection& connection, const Options& op
 Result<std::vector<Check>> CheckTables(Catalog& catalog, const Options& options,
                                        std::stop_token stop = {});
 
-/// The slot, where there is one: of this database, made for pgoutput, not lost, not in use.
+/// The slot, where there is one: of this database, made for pgoutput, not lost, not in use, and not
+/// holding back too much.
 Result<std::vector<Check>> CheckSlot(Connection& connection, const Options& options,
                                      std::stop_token stop = {});
 
+/// What the slot may hold back at this server.
+Result<SlotLimits> ReadSlotLimits(Connection& connection, const Options& options,
+                                  std::stop_token stop = {});
+
+/// A slot that stands after what the log holds: a gap.
+Check MovedSlot(const std::string& slot, change::Lsn stands, change::Lsn have);
+
 /// Whether `server` can give what follows in the log: it and its database are those that the log
-/// was filled from, it is no older than the log, slot and publication are there, and nobody moved
-/// the slot. Of a new log: whether the slot's name is free.
-Result<Check> CheckContinuity(Connection& connection, const ServerIdentity& server,
-                              const Options& options, const ResumePoint& resume,
-                              std::stop_token stop = {});
+/// was filled from, it is no older than the log (by position and by timeline), slot and publication
+/// are there, and nobody moved the slot. Of a new log: whether the slot's name is free. The checks
+/// `slot` and `continuity`, up to the first that fails.
+Result<std::vector<Check>> CheckContinuity(Connection& walsender, Connection& connection,
+                                           const ServerIdentity& server, const Options& options,
+                                           const ResumePoint& resume, std::stop_token stop = {});
 
 /// Connects and runs every check, for `freshet check`; continuity where it is told what the log
 /// holds. A source that cannot be reached is a failed check, not an error. Changes nothing at the

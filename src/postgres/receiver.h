@@ -77,7 +77,7 @@ class Receiver {
   };
 
   static constexpr std::chrono::seconds kCompanionInterval{1};
-  static constexpr std::chrono::seconds kSlotInterval{10};
+  static constexpr std::chrono::seconds kSlotInterval{5};
 
   /// An acknowledgement that has something new to say waits this long for more.
   static constexpr std::chrono::milliseconds kAckInterval{100};

@@ -42,11 +42,13 @@ Result<std::optional<Slot>> InspectSlot(Connection& connection, const std::strin
   const std::string sql = fmt::format(
       "SELECT plugin, database, slot_type = 'logical', temporary, COALESCE(active_pid, 0),"
       " restart_lsn, confirmed_flush_lsn, {}, {}, {},"
-      " pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
-      "  ELSE pg_current_wal_lsn() END, restart_lsn) "
-      "FROM pg_replication_slots WHERE slot_name = $1",
+      " pg_wal_lsn_diff(server_end, restart_lsn), {}, COALESCE(age(catalog_xmin), -1), server_end "
+      "FROM pg_replication_slots, (SELECT CASE WHEN pg_is_in_recovery()"
+      "  THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END AS server_end) AS e "
+      "WHERE slot_name = $1",
       major >= 13 ? "wal_status" : "NULL", major >= 16 ? "conflicting" : "false",
-      major >= 17 ? "invalidation_reason" : "NULL");
+      major >= 17 ? "invalidation_reason" : "NULL",
+      major >= 13 ? "COALESCE(safe_wal_size, -1)" : "-1");
   FRESHET_TRY(const Rows rows, connection.Query(sql, {name}, stop));
   if (rows.size() == 0) return std::optional<Slot>();
   Slot out{.name = name,
@@ -59,6 +61,9 @@ Result<std::optional<Slot>> InspectSlot(Connection& connection, const std::strin
            .confirmed_flush = LsnAt(rows, 0, 6),
            .wal_status = std::string(rows.at(0, 7)),
            .retained_bytes = rows.is_null(0, 10) ? -1 : rows.integer(0, 10),
+           .safe_wal_bytes = rows.integer(0, 11),
+           .catalog_age = rows.integer(0, 12),
+           .server_end = LsnAt(rows, 0, 13),
            .lost = ""};
   const std::string_view reason = rows.at(0, 9);
   if (!reason.empty()) {
@@ -71,6 +76,32 @@ Result<std::optional<Slot>> InspectSlot(Connection& connection, const std::strin
     out.lost = "it holds no WAL";
   }
   return out;
+}
+
+Result<std::string> StandbyInTheWay(Connection& connection, std::stop_token stop) {
+  if (connection.server_major() < 17) return std::string();
+  // A standby that follows is behind by a moment always: only one that is away is named for that.
+  FRESHET_TRY(
+      const Rows rows,
+      connection.Query("SELECT wanted, CASE WHEN s.slot_name IS NULL THEN 'is not there'"
+                       "  WHEN s.slot_type <> 'physical' THEN 'is not a physical one'"
+                       "  WHEN s.invalidation_reason IS NOT NULL"
+                       "  THEN 'was invalidated (' || s.invalidation_reason || ')'"
+                       "  WHEN NOT s.active THEN 'is not in use'"
+                       "  ELSE 'is behind, at ' || COALESCE(s.restart_lsn::text, 'no position') END"
+                       " FROM (SELECT trim(both ' \"' FROM unnest(string_to_array(current_setting("
+                       "  'synchronized_standby_slots'), ','))) AS wanted) AS names"
+                       " LEFT JOIN pg_replication_slots AS s ON s.slot_name = wanted"
+                       " WHERE wanted <> '' AND (s.slot_name IS NULL OR NOT s.active OR"
+                       "  s.invalidation_reason IS NOT NULL OR s.slot_type <> 'physical' OR"
+                       "  s.restart_lsn < pg_current_wal_flush_lsn())"
+                       " ORDER BY s.restart_lsn NULLS FIRST LIMIT 1",
+                       stop));
+  if (rows.size() == 0) return std::string();
+  return fmt::format(
+      "the server sends nothing that the standby of slot '{}' does not have, and that slot {}; "
+      "start the standby, or take it out of synchronized_standby_slots",
+      rows.at(0, 0), rows.at(0, 1));
 }
 
 Result<ServerIdentity> Identify(Connection& walsender, Connection& connection,
@@ -117,10 +148,12 @@ Result<CreatedSlot> CreateSlot(Connection& walsender, Connection& connection,
                                const SlotRequest& request, std::stop_token stop) {
   constexpr nanoseconds kReportEvery = std::chrono::seconds(1);
   const nanoseconds deadline = SystemClock().Monotonic() + request.timeout;
-  // This form is understood by every version from 10 on.
-  FRESHET_RETURN_IF_ERROR(walsender.Send(fmt::format(
-      "CREATE_REPLICATION_SLOT {} {} LOGICAL pgoutput EXPORT_SNAPSHOT",
-      Connection::QuoteIdentifier(request.name), request.temporary ? "TEMPORARY" : "")));
+  // Without failover the form that every version from 10 on understands.
+  const bool failover = request.failover && !request.temporary && connection.server_major() >= 17;
+  FRESHET_RETURN_IF_ERROR(walsender.Send(
+      fmt::format("CREATE_REPLICATION_SLOT {} {} LOGICAL pgoutput {}",
+                  Connection::QuoteIdentifier(request.name), request.temporary ? "TEMPORARY" : "",
+                  failover ? "(SNAPSHOT 'export', FAILOVER true)" : "EXPORT_SNAPSHOT")));
   for (;;) {
     const nanoseconds left = deadline - SystemClock().Monotonic();
     auto answered = walsender.AnswerWithin(std::min(kReportEvery, left), stop);

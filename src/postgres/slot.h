@@ -26,6 +26,9 @@ struct Slot {
   change::Lsn confirmed_flush;
   std::string wal_status;       ///< reserved, extended, unreserved, lost (13+)
   int64_t retained_bytes = -1;  ///< WAL from restart_lsn to the server's end; -1 unknown
+  int64_t safe_wal_bytes = -1;  ///< WAL that may be written before it is lost (13+); -1 no limit
+  int64_t catalog_age = -1;     ///< of catalog_xmin, in transactions; -1 unknown
+  change::Lsn server_end;       ///< of the server's WAL on disk, when this was read
 
   /// Why the slot can give no changes any more ("lost: ..."); empty while it can.
   std::string lost;
@@ -51,6 +54,10 @@ struct CreatedSlot {
 Result<std::optional<Slot>> InspectSlot(Connection& connection, const std::string& name,
                                         std::stop_token stop = {});
 
+/// Which standby holds back what a slot sends, and why: one that synchronized_standby_slots (17+)
+/// names and that is away or behind. Empty: none. Errors: those of Connection.
+Result<std::string> StandbyInTheWay(Connection& connection, std::stop_token stop = {});
+
 /// Asks who the server is, through a walsender session and an ordinary one.
 Result<ServerIdentity> Identify(Connection& walsender, Connection& connection,
                                 std::stop_token stop = {});
@@ -67,6 +74,7 @@ std::optional<change::Lsn> FindTimelineEnd(std::string_view history, uint32_t ti
 struct SlotRequest {
   std::string name;
   bool temporary = false;  ///< goes with the session
+  bool failover = false;   ///< standbys may keep a copy (17+; older servers have no such thing)
   std::chrono::nanoseconds timeout{};
 
   /// Called about once a second with one sentence while the server waits for running transactions.

@@ -1,0 +1,109 @@
+#include "postgres/source_picture.h"
+
+#include <fmt/format.h>
+
+namespace freshet::postgres {
+namespace {
+
+std::string Quoted(const change::TableName& name) {
+  return Connection::QuoteIdentifier(name.schema) + "." + Connection::QuoteIdentifier(name.table);
+}
+
+std::string ArrayOf(std::span<const change::TableId> ids) {
+  std::string out = "{";
+  for (const change::TableId id : ids)
+    out += (out.size() > 1 ? "," : "") + std::to_string(id.value);
+  return out + "}";
+}
+
+}  // namespace
+
+Result<SourcePicture> TakePicture(Connection& connection, const std::string& publication,
+                                  std::span<const change::TableId> chosen, std::stop_token stop) {
+  const int major = connection.server_major();
+  // The WAL end first: what is listed after it was sent at least up to there.
+  FRESHET_TRY(const Rows head,
+              connection.Query(
+                  fmt::format("SELECT pg_current_wal_flush_lsn(), p.oid IS NOT NULL,"
+                              " concat_ws(', ', CASE WHEN NOT pubinsert THEN 'insert' END,"
+                              " CASE WHEN NOT pubupdate THEN 'update' END,"
+                              " CASE WHEN NOT pubdelete THEN 'delete' END{}) FROM"
+                              " (SELECT) AS one LEFT JOIN pg_publication p ON pubname = $1",
+                              major >= 11 ? ", CASE WHEN NOT pubtruncate THEN 'truncate' END" : ""),
+                  {publication}, stop));
+  SourcePicture out{.seen_at = change::ParseLsn(head.at(0, 0)).value_or(change::Lsn{}),
+                    .published = head.boolean(0, 1),
+                    .left_out = std::string(head.at(0, 2)),
+                    .tables = {}};
+  const std::string sql = fmt::format(
+      "WITH RECURSIVE tree AS ("
+      " SELECT oid, oid AS root FROM unnest($2::oid[]) AS oid"
+      " UNION SELECT i.inhrelid, t.root FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid"
+      "  JOIN pg_class p ON p.oid = i.inhrelid WHERE p.relispartition) "
+      "SELECT DISTINCT ON (c.oid) c.oid, t.root, n.nspname, c.relname, p.tablename IS NOT NULL,"
+      " COALESCE(p.columns, ''), COALESCE(p.filter, '') "
+      "FROM tree t JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace "
+      "LEFT JOIN (SELECT schemaname, tablename, {} AS columns, {} AS filter"
+      "  FROM pg_publication_tables WHERE pubname = $1) AS p"
+      " ON p.schemaname = n.nspname AND p.tablename = c.relname "
+      "ORDER BY c.oid, t.root <> c.oid DESC",
+      major >= 15 ? "attnames::text" : "''", major >= 15 ? "rowfilter" : "''");
+  FRESHET_TRY(const Rows rows, connection.Query(sql, {publication, ArrayOf(chosen)}, stop));
+  for (int i = 0; i < rows.size(); ++i) {
+    out.tables[static_cast<uint32_t>(rows.integer(i, 0))] = {
+        .name = {std::string(rows.at(i, 2)), std::string(rows.at(i, 3))},
+        .root = {static_cast<uint32_t>(rows.integer(i, 1))},
+        .published = rows.boolean(i, 4),
+        .sent_columns = std::string(rows.at(i, 5)),
+        .row_filter = std::string(rows.at(i, 6))};
+  }
+  return out;
+}
+
+SourceDrift Compare(const SourcePicture& before, const SourcePicture& now,
+                    const std::string& publication) {
+  SourceDrift out;
+  if (!now.published) return out;  // the walsender says so itself, for the rows it concerns
+  const std::string quoted = Connection::QuoteIdentifier(publication);
+  if (!now.left_out.empty()) {
+    out.warnings.push_back(fmt::format(
+        "publication '{}' leaves out some operations ({}), so targets will differ from the source; "
+        "ALTER PUBLICATION {} SET (publish = 'insert, update, delete, truncate'), without truncate "
+        "on 10",
+        publication, now.left_out, quoted));
+  }
+  std::string unsent;
+  std::string add;
+  for (const auto& [oid, was] : before.tables) {
+    const auto found = now.tables.find(oid);
+    if (found == now.tables.end()) {
+      // A partition that was detached or dropped: its rows are no rows of the table any more.
+      out.warnings.push_back(
+          was.root.value == oid
+              ? fmt::format("table {} was dropped; targets keep its rows", Quoted(was.name))
+              : fmt::format("partition {} was detached or dropped; targets keep its rows; to have "
+                            "them gone: freshet table resnapshot, of the whole table, --replace",
+                            Quoted(was.name)));
+      continue;
+    }
+    const PicturedTable& is = found->second;
+    if (was.published && !is.published) {
+      unsent += (unsent.empty() ? "" : ", ") + Quoted(is.name);
+      add += (add.empty() ? "" : ", ") + Quoted(is.name);
+    } else if (was.sent_columns != is.sent_columns || was.row_filter != is.row_filter) {
+      out.warnings.push_back(
+          fmt::format("publication '{}' sends other columns or rows of {} than before; what was "
+                      "carried already stays as it is until: freshet table resnapshot {}",
+                      publication, Quoted(is.name), change::ToString(is.name)));
+    }
+  }
+  if (!unsent.empty()) {
+    out.gap = fmt::format(
+        "publication '{}' no longer sends {}: complete up to {}, and what came later is lost; "
+        "exclude it, or ALTER PUBLICATION {} ADD TABLE {} and take it anew",
+        publication, unsent, change::ToString(before.seen_at), quoted, add);
+  }
+  return out;
+}
+
+}  // namespace freshet::postgres

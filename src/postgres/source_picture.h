@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "change/table_schema.h"
+#include "postgres/connection.h"
+
+namespace freshet::postgres {
+
+/// What the catalog says of one table that is captured, or of a partition of it.
+struct PicturedTable {
+  change::TableName name;
+  change::TableId root;    ///< the chosen table it belongs to; itself unless it is a partition
+  bool published = false;  ///< listed by the publication under its own name
+  std::string sent_columns = {};  ///< of the publication (15+), as text; empty: all
+  std::string row_filter = {};    ///< of the publication (15+)
+};
+
+/// The captured tables and their publication at one moment. Compared with a later one it tells what
+/// the stream does not: PostgreSQL sends no word of a changed publication.
+struct SourcePicture {
+  change::Lsn seen_at;    ///< the server's WAL end before the rest was read
+  bool published = true;  ///< the publication is there
+  std::string left_out;   ///< operations that it does not send, "update, delete"; empty: none
+  std::map<uint32_t, PicturedTable> tables;  ///< by OID
+};
+
+/// Reads a picture of the tables `chosen` and, below them, their partitions. Errors: those of
+/// Connection.
+Result<SourcePicture> TakePicture(Connection& connection, const std::string& publication,
+                                  std::span<const change::TableId> chosen,
+                                  std::stop_token stop = {});
+
+/// What a picture says that was not so, or was not known, in an earlier one.
+struct SourceDrift {
+  /// One sentence each, with the repair; the stream goes on.
+  std::vector<std::string> warnings;
+
+  /// Tables whose changes are no longer sent: a gap, from `before.seen_at` on at the earliest.
+  std::string gap;
+};
+
+/// Compares. `publication` is its name, for the messages. Pure.
+SourceDrift Compare(const SourcePicture& before, const SourcePicture& now,
+                    const std::string& publication);
+
+}  // namespace freshet::postgres

@@ -1,0 +1,98 @@
+#include "postgres/source_picture.h"
+
+#include <gmock/gmock.h>
+
+namespace freshet::postgres {
+namespace {
+
+using change::Lsn;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+/// Two published tables, 1 and 2, the second with a partition, 3.
+SourcePicture TwoTables() {
+  SourcePicture out;
+  out.seen_at = Lsn{0x100};
+  out.tables[1] = {.name = {"public", "a"}, .root = {1}, .published = true};
+  out.tables[2] = {.name = {"public", "b"}, .root = {2}, .published = true};
+  out.tables[3] = {.name = {"public", "b_1"}, .root = {2}, .published = false};
+  return out;
+}
+
+TEST(SourcePictureTest, WhatIsAsBeforeIsNoDrift) {
+  const SourceDrift drift = Compare(TwoTables(), TwoTables(), "freshet");
+
+  EXPECT_THAT(drift.warnings, IsEmpty());
+  EXPECT_EQ(drift.gap, "");
+}
+
+TEST(SourcePictureTest, ATableThatIsNoLongerSentIsAGapFromTheLastPictureOn) {
+  SourcePicture now = TwoTables();
+  now.seen_at = Lsn{0x200};
+  now.tables[1].published = false;
+
+  const SourceDrift drift = Compare(TwoTables(), now, "freshet");
+
+  EXPECT_THAT(drift.gap, AllOf(HasSubstr("no longer sends \"public\".\"a\""),
+                               HasSubstr("complete up to 0/100"), HasSubstr("ADD TABLE")));
+}
+
+TEST(SourcePictureTest, ADroppedTableIsAWarningOnly) {
+  SourcePicture now = TwoTables();
+  now.tables.erase(1);
+  now.tables.erase(3);
+
+  const SourceDrift drift = Compare(TwoTables(), now, "freshet");
+
+  EXPECT_EQ(drift.gap, "");
+  EXPECT_THAT(drift.warnings, ElementsAre(HasSubstr("table \"public\".\"a\" was dropped"),
+                                          HasSubstr("partition \"public\".\"b_1\"")));
+}
+
+TEST(SourcePictureTest, ARenamedTableIsTheSame) {
+  SourcePicture now = TwoTables();
+  now.tables[1].name = {"attic", "z"};
+
+  const SourceDrift drift = Compare(TwoTables(), now, "freshet");
+
+  EXPECT_THAT(drift.warnings, IsEmpty());
+  EXPECT_EQ(drift.gap, "");
+}
+
+TEST(SourcePictureTest, OperationsLeftOutAreWarnedOfHoweverLongTheyAre) {
+  SourcePicture narrow = TwoTables();
+  narrow.left_out = "update, delete";
+
+  EXPECT_THAT(Compare(narrow, narrow, "freshet").warnings,
+              ElementsAre(HasSubstr("update, delete")));
+}
+
+TEST(SourcePictureTest, AChangedFilterOrColumnListIsWarnedOf) {
+  SourcePicture now = TwoTables();
+  now.tables[1].row_filter = "(id > 10)";
+  now.tables[2].sent_columns = "{id}";
+
+  EXPECT_THAT(Compare(TwoTables(), now, "freshet").warnings,
+              ElementsAre(HasSubstr("of \"public\".\"a\""), HasSubstr("of \"public\".\"b\"")));
+}
+
+TEST(SourcePictureTest, TablesThatJoinAreNoDrift) {
+  SourcePicture now = TwoTables();
+  now.tables[4] = {.name = {"public", "b_2"}, .root = {2}};
+
+  EXPECT_THAT(Compare(TwoTables(), now, "freshet").warnings, IsEmpty());
+}
+
+/// The walsender reports it, for the rows that it could not send.
+TEST(SourcePictureTest, APublicationThatIsGoneIsLeftToTheStream) {
+  SourcePicture now = TwoTables();
+  now.published = false;
+  for (auto& [oid, table] : now.tables) table.published = false;
+
+  EXPECT_EQ(Compare(TwoTables(), now, "freshet").gap, "");
+}
+
+}  // namespace
+}  // namespace freshet::postgres
