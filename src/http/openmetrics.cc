@@ -143,6 +143,16 @@ void WriteSource(Writer& out, const PipelineStatus& status) {
     out.Gauge("slot_retained_bytes", "WAL the slot holds back at the server.",
               source.slot_retained_bytes);
   }
+  if (source.slot_safe_wal_bytes >= 0) {
+    out.Gauge("slot_safe_wal_bytes",
+              "WAL that the server may write before the slot is lost (max_slot_wal_keep_size).",
+              source.slot_safe_wal_bytes);
+  }
+  if (source.slot_catalog_age >= 0) {
+    out.Gauge("slot_catalog_age",
+              "Transactions since the oldest whose dead catalog rows the slot keeps.",
+              source.slot_catalog_age);
+  }
 }
 
 /// Sums only: a label a table would be without bound.

@@ -63,6 +63,7 @@ ordered_json Source(const PipelineStatus& status) {
                        {"consistent_point", ToString(status.source->consistent_point)},
                        {"created_at", Time(status.source->created_at)}};
   }
+  out["warnings"] = capture.warnings;
   out["received_lsn"] = ToString(capture.received);
   out["server_end_lsn"] = ToString(capture.server_end);
   out["acknowledged_lsn"] = ToString(capture.acknowledged);
@@ -83,12 +84,18 @@ ordered_json Slot(const PipelineStatus& status) {
     health = {.health = pipeline::Health::kOk, .since = health.since, .code = "ok", .reason = {}};
   }
   const std::string& state = status.capture.slot_wal_status;
-  return {{"name", status.source.has_value() ? status.source->slot : ""},
-          {"state", state.empty() ? "unknown" : state},
-          {"health", Health(health)},
-          {"retained_bytes", status.capture.slot_retained_bytes < 0
-                                 ? ordered_json(nullptr)
-                                 : Int(status.capture.slot_retained_bytes)}};
+  return {
+      {"name", status.source.has_value() ? status.source->slot : ""},
+      {"state", state.empty() ? "unknown" : state},
+      {"health", Health(health)},
+      {"retained_bytes", status.capture.slot_retained_bytes < 0
+                             ? ordered_json(nullptr)
+                             : Int(status.capture.slot_retained_bytes)},
+      {"safe_wal_bytes", status.capture.slot_safe_wal_bytes < 0
+                             ? ordered_json(nullptr)
+                             : Int(status.capture.slot_safe_wal_bytes)},
+      {"catalog_age", status.capture.slot_catalog_age < 0 ? ordered_json(nullptr)
+                                                          : Int(status.capture.slot_catalog_age)}};
 }
 
 /// How far one table's rows are read.

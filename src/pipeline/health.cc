@@ -20,6 +20,13 @@ HealthReport JudgeCapture(const PipelineStatus& status, UnixMicros away_since) {
   if (capture.slot_wal_status == "lost") {
     return Report(Health::kFailing, "slot_lost", "the server has removed WAL that the slot needs");
   }
+  const postgres::SlotVerdict& slot = capture.slot_verdict;
+  if (slot.alarm == postgres::SlotAlarm::kUrgent) {
+    return Report(Health::kFailing, "slot_endangered", slot.reason + "; " + slot.repair);
+  }
+  if (capture.state == CaptureState::kWaitingForStandby) {
+    return Report(Health::kDegraded, "waiting_for_standby", capture.reason);
+  }
   if (capture.state == CaptureState::kWaitingForRoom) {
     return Report(Health::kDegraded, "source_paused",
                   "the log takes no more; the source is not read");
@@ -32,9 +39,11 @@ HealthReport JudgeCapture(const PipelineStatus& status, UnixMicros away_since) {
     return Report(away_for > HealthMonitor::kStallAfter ? Health::kFailing : Health::kDegraded,
                   std::string(kSourceAway), status.source_last_error->message);
   }
-  if (capture.slot_wal_status == "unreserved" || capture.slot_wal_status == "extended") {
-    return Report(Health::kDegraded, "slot_retains_much",
-                  fmt::format("the slot's wal_status is {}", capture.slot_wal_status));
+  if (slot.alarm == postgres::SlotAlarm::kNotice) {
+    return Report(Health::kDegraded, "slot_retains_much", slot.reason + "; " + slot.repair);
+  }
+  if (!capture.warnings.empty()) {
+    return Report(Health::kDegraded, "source_drift", capture.warnings.front());
   }
   return Report(Health::kOk, "ok", "");
 }

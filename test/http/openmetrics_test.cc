@@ -82,6 +82,8 @@ TEST(OpenMetricsTest, FiguresHaveTheirLabels) {
   EXPECT_THAT(text, HasSubstr("freshet_sink_errors_total{sink=\"lake\",kind=\"unavailable\"} 3\n"));
   EXPECT_THAT(text, HasSubstr("freshet_sink_lag_seconds{sink=\"lake\"} 5"));
   EXPECT_THAT(text, HasSubstr("freshet_slot_retained_bytes 4096\n"));
+  EXPECT_THAT(text, HasSubstr("freshet_slot_safe_wal_bytes 8192\n"));
+  EXPECT_THAT(text, HasSubstr("freshet_slot_catalog_age 1234\n"));
 }
 
 TEST(OpenMetricsTest, UnknownRetainedWalIsLeftOut) {

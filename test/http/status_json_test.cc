@@ -47,12 +47,15 @@ TEST(StatusJsonTest, LatencyComesInParts) {
 TEST(StatusJsonTest, UnknownFiguresAreNullNotZero) {
   pipeline::PipelineStatus status = test::MakePipelineStatus();
   status.capture.slot_retained_bytes = -1;
+  status.capture.slot_safe_wal_bytes = -1;
   status.capture.last_commit_time = 0;
   status.source_last_error.reset();
 
   const json out = json::parse(StatusJson(status));
 
   EXPECT_TRUE(out["slot"]["retained_bytes"].is_null());
+  EXPECT_TRUE(out["slot"]["safe_wal_bytes"].is_null());
+  EXPECT_EQ(out["slot"]["catalog_age"], "1234");
   EXPECT_TRUE(out["source"]["last_commit_time"].is_null());
   EXPECT_TRUE(out["source"]["last_error"].is_null());
 }

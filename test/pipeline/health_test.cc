@@ -97,6 +97,34 @@ TEST(HealthMonitorTest, LostSlotAndBlockedLogAreFailing) {
   EXPECT_EQ(blocked.health.code, "log_blocked");
 }
 
+TEST(HealthMonitorTest, WhatASlotHoldsBackIsToldBeforeItHarms) {
+  HealthMonitor monitor;
+  PipelineStatus status = CaughtUp(kSecond);
+  status.capture.slot_verdict = {postgres::SlotAlarm::kNotice, "holds 3 GiB", "look"};
+  monitor.Observe(status, {}, "");
+  EXPECT_EQ(status.health.code, "slot_retains_much");
+  EXPECT_EQ(status.health.health, Health::kDegraded);
+  EXPECT_EQ(status.health.reason, "holds 3 GiB; look");
+
+  status.capture.slot_verdict.alarm = postgres::SlotAlarm::kUrgent;
+  monitor.Observe(status, {}, "");
+
+  EXPECT_EQ(status.health.code, "slot_endangered");
+  EXPECT_FALSE(Healthy(status));
+}
+
+TEST(HealthMonitorTest, AStreamHeldUpByAStandbyIsNotTakenForIdle) {
+  HealthMonitor monitor;
+  PipelineStatus status = CaughtUp(kSecond);
+  status.capture.state = postgres::CaptureState::kWaitingForStandby;
+  status.capture.reason = "the standby of slot 'a' is away";
+
+  monitor.Observe(status, {}, "");
+
+  EXPECT_EQ(status.health.code, "waiting_for_standby");
+  EXPECT_EQ(status.health.reason, "the standby of slot 'a' is away");
+}
+
 /// Every try to connect begins a state anew: that must not make an outage look young.
 TEST(HealthMonitorTest, SourceAwayTurnsFromDegradedToFailing) {
   HealthMonitor monitor;

@@ -58,6 +58,8 @@ pipeline::PipelineStatus MakePipelineStatus() {
   status.capture.acknowledged = {0x16B374D848};
   status.capture.slot_retained_bytes = 4'096;
   status.capture.slot_wal_status = "reserved";
+  status.capture.slot_safe_wal_bytes = 8'192;
+  status.capture.slot_catalog_age = 1'234;
   status.capture.rows_total = 1'234'567;
   status.capture.transactions_total = 1'234;
   status.capture.last_commit_time = kNow - 2'000'000;
