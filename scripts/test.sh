@@ -3,6 +3,8 @@
 #
 #   scripts/test.sh                the whole: format, scripts, symbols, unit, integration, crash
 #   scripts/test.sh format|scripts|symbols|unit|integration|crash    one part of it
+#   scripts/test.sh faults [--only N,N-M] [--write]    the faults of docs/faults.md, on PostgreSQL 10 to 18
+#   scripts/test.sh compatibility [--write]            the README's table of PostgreSQL 10 to 18
 #   scripts/test.sh asan|tsan      unit and integration tests under sanitizers
 #   scripts/test.sh clang|tidy     builds with clang 16; with clang-tidy
 # shellcheck disable=SC2317  # the parts are called by name, through step
@@ -40,6 +42,17 @@ format() { scripts/format.sh --check; }
 symbols() { scripts/check_symbols.sh "build/$preset/freshet"; }
 crash() { scripts/chaos.sh 50; }
 
+# Fetches the majors that the cases need beside Debian's 15.
+faults() {
+  scripts/postgres_major.sh 10 18
+  /usr/bin/python3 test/faults/run.py "build/$preset" "$@"
+}
+
+compatibility() {
+  scripts/postgres_major.sh 10 11 12 13 14 16 17 18
+  /usr/bin/python3 test/faults/compatibility.py "build/$preset" "$@"
+}
+
 scripts() {
   git ls-files -z '*.py' | xargs -0 /usr/bin/python3 -c \
     'import ast, sys; [ast.parse(open(name).read(), name) for name in sys.argv[1:]]' || return
@@ -60,6 +73,10 @@ case ${1:-all} in
   unit | integration | crash | symbols)
     step build build
     ((failed)) || step "$1" "$1"
+    ;;
+  faults | compatibility)
+    step build build
+    ((failed)) || step "$1" "$1" "${@:2}"
     ;;
   format | scripts) step "$1" "$1" ;;
   asan | tsan)

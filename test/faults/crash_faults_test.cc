@@ -1,0 +1,155 @@
+#include <gmock/gmock.h>
+#include <signal.h>
+
+#include <atomic>
+#include <cstdlib>
+
+#include "postgres/connection.h"
+#include "support/own_server.h"
+#include "support/program.h"
+
+/// freshet itself is killed, or its machine is odd.
+namespace freshet::postgres {
+namespace {
+
+using test::Eventually;
+using test::PostgresServer;
+using test::Program;
+using test::RunningCapture;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class CrashFaultsTest : public test::OwnServerTest {
+ protected:
+  std::unique_ptr<Program> Start(std::vector<std::string> arguments) {
+    test::WriteText(folder_ / "freshet.yaml",
+                    "source: { postgres: { url: '" + server_->url().Reveal() +
+                        "', tables: ['public.t*'] } }\nlog: { path: '" + (folder_ / "log") +
+                        "' }\nsinks: { mirror: { duckdb: { path: '" + (folder_ / "a.duckdb") +
+                        "' }, mode: upsert } }\n");
+    arguments.insert(arguments.begin(), FRESHET_PROGRAM);
+    arguments.insert(arguments.end(), {"-c", folder_ / "freshet.yaml"});
+    return Program::Start(
+        {.arguments = std::move(arguments), .environment = {}, .obeys_file_modes = false});
+  }
+
+  test::TemporaryFolder folder_;
+};
+
+/// The server makes the slot after we are dead: a writer kept it waiting.
+TEST_P(CrashFaultsTest, Fault6_ASlotThatCameAfterItsMakerDiedIsMadeAnew) {
+  MakeTable();
+  Run("INSERT INTO public.t SELECT g, 'x' FROM generate_series(1, 100) g");
+  auto writer = Connection::Connect(server_->url());
+  ASSERT_TRUE(writer.has_value());
+  ASSERT_TRUE(writer->Execute("BEGIN; INSERT INTO public.t VALUES (1000, 'x')").has_value());
+  {
+    const auto first = Start({"run"});
+    ASSERT_TRUE(Eventually([&] {
+      return Ask("SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'freshet'") == "1";
+    })) << first->err();
+    first->Signal(SIGKILL);
+    ASSERT_TRUE(first->WaitExit().has_value());
+  }
+  ASSERT_TRUE(writer->Execute("COMMIT").has_value());
+
+  const auto second = Start({"run", "--until-caught-up"});
+  EXPECT_EQ(second->WaitExit(), 0) << second->err();
+  const auto verify = Start({"verify"});
+
+  EXPECT_EQ(verify->WaitExit(), 0) << verify->out() << verify->err();
+  EXPECT_EQ(Ask("SELECT count(*) FROM pg_replication_slots"), "1");
+}
+
+/// A clock of a machine that is set forward and back by a day.
+class JumpingClock final : public Clock {
+ public:
+  UnixMicros Now() const override { return SystemClock().Now() + jumped_.load(); }
+  std::chrono::nanoseconds Monotonic() const override { return SystemClock().Monotonic(); }
+  bool WaitFor(std::chrono::nanoseconds duration, std::stop_token stop) const override {
+    return SystemClock().WaitFor(duration, std::move(stop));
+  }
+  void JumpTo(std::chrono::hours hours) {
+    jumped_ = std::chrono::duration_cast<std::chrono::microseconds>(hours).count();
+  }
+
+ private:
+  std::atomic<UnixMicros> jumped_{0};
+};
+
+TEST_P(CrashFaultsTest, Fault65_AClockThatJumpsByADayLosesAndRepeatsNothing) {
+  JumpingClock clock;
+  MakeTable();
+  {
+    RunningCapture capture(options_, output_, clock);
+    ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
+    Run("INSERT INTO public.t VALUES (1, 'now')");
+    ASSERT_TRUE(output_.WaitForEvents(1));
+    clock.JumpTo(std::chrono::hours(24));
+    Run("INSERT INTO public.t VALUES (2, 'tomorrow')");
+    ASSERT_TRUE(output_.WaitForEvents(2));
+    clock.JumpTo(std::chrono::hours(-24));
+    Run("INSERT INTO public.t VALUES (3, 'yesterday')");
+    ASSERT_TRUE(output_.WaitForEvents(3));
+    EXPECT_TRUE(output_.WaitUntil([&] { return Confirmed() >= output_.Durable().commit_end; }));
+    ASSERT_TRUE(capture.Stop().has_value());
+  }
+  CaptureWithRetries(3);
+
+  EXPECT_THAT(output_.Events(),
+              ElementsAre("insert public.t 1 | now", "insert public.t 2 | tomorrow",
+                          "insert public.t 3 | yesterday"));
+  // Commit times are the server's.
+  for (const auto& t : output_.transactions()) {
+    if (t.xid.value == 0) continue;
+    EXPECT_LT(std::abs(t.commit_time - SystemClock().Now()), UnixMicros{3'600'000'000});
+  }
+}
+
+TEST_P(CrashFaultsTest, Fault50_APreparedTransactionArrivesOnceWhenItIsCommitted) {
+  OwnServerTest::Start({"max_prepared_transactions = 10"});
+  CaptureOnce();
+  {
+    RunningCapture capture(options_, output_);
+    ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
+    Run("BEGIN; INSERT INTO public.t VALUES (2, 'kept'); PREPARE TRANSACTION 'kept'");
+    Run("BEGIN; INSERT INTO public.t VALUES (3, 'undone'); PREPARE TRANSACTION 'undone'");
+    Run("INSERT INTO public.t VALUES (4, 'later')");
+    ASSERT_TRUE(output_.WaitForEvents(2));
+  }
+  Run("COMMIT PREPARED 'kept'");
+  Run("ROLLBACK PREPARED 'undone'");
+  CaptureWithRetries(3);
+  Run("INSERT INTO public.t VALUES (5, 'end')");
+  CaptureWithRetries(4);
+
+  EXPECT_THAT(output_.Events(), ElementsAre("insert public.t 1 | one", "insert public.t 4 | later",
+                                            "insert public.t 2 | kept", "insert public.t 5 | end"));
+}
+
+/// pg_upgrade gives the cluster a new identifier: nothing proves that the new one is the old one.
+TEST_P(CrashFaultsTest, Fault73_AnUpgradedServerIsAGapThatNamesTheUpgrade) {
+  if (GetParam() == PostgresServer::InstalledMajors().back()) GTEST_SKIP() << "nothing is newer";
+  CaptureOnce();
+  auto newer = PostgresServer::Start(
+      {.major = PostgresServer::InstalledMajors().back(), .settings = {}, .encoding = "UTF8"});
+  ASSERT_TRUE(newer.has_value()) << newer.error();
+  server_ = *std::move(newer);
+  options_.url = server_->url();
+  MakeTable();
+  Run("CREATE PUBLICATION freshet FOR TABLE public.t WITH (publish_via_partition_root = true)");
+  Run("SELECT pg_create_logical_replication_slot('freshet', 'pgoutput')");
+
+  const Error error = RunToError();
+
+  EXPECT_EQ(error.kind, ErrorKind::kGap) << error;
+  EXPECT_THAT(error.message, HasSubstr("another server"));
+  EXPECT_THAT(error.message, HasSubstr("pg_upgrade"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Majors, CrashFaultsTest,
+                         ::testing::ValuesIn(PostgresServer::InstalledMajors()),
+                         [](const auto& tested) { return std::to_string(tested.param); });
+
+}  // namespace
+}  // namespace freshet::postgres

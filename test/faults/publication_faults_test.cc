@@ -1,0 +1,106 @@
+#include <gmock/gmock.h>
+
+#include <algorithm>
+
+#include "faults/shared_capture.h"
+#include "postgres/connection.h"
+#include "postgres/preflight.h"
+
+/// What becomes of the publication.
+namespace freshet::postgres {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class PublicationFaultsTest : public test::SharedCaptureTest {
+ protected:
+  /// How the running capture ends by itself.
+  Error EndOfStream() {
+    const auto end = capture_->WaitEnd();
+    EXPECT_TRUE(end.has_value()) << "still running";
+    if (!end.has_value()) return {};
+    EXPECT_FALSE(end->has_value()) << "ended without an error";
+    return end->has_value() ? Error{} : end->error();
+  }
+
+  /// Waits until the status names something about the source that holds `text`.
+  void ExpectWarning(const std::string& text) {
+    EXPECT_TRUE(output_.WaitUntil([&] {
+      const auto& warnings = capture_->status().warnings;
+      return std::ranges::any_of(
+          warnings, [&](const std::string& w) { return w.find(text) != std::string::npos; });
+    })) << testing::PrintToString(capture_->status().warnings);
+  }
+};
+
+TEST_P(PublicationFaultsTest, Fault23_AMissingPublicationIsMadeForTheChosenTables) {
+  Run("CREATE TABLE public.t (id int PRIMARY KEY); CREATE TABLE public.other (id int)");
+  Stream();
+
+  EXPECT_EQ(Ask("SELECT string_agg(tablename, ',') FROM pg_publication_tables WHERE pubname = "
+                "'freshet'"),
+            "t");
+}
+
+TEST_P(PublicationFaultsTest, Fault25_ATableTakenOutOfThePublicationIsAGapFromAPositionOn) {
+  Run("CREATE TABLE public.t (id int PRIMARY KEY); CREATE TABLE public.t2 (id int PRIMARY KEY)");
+  Stream();
+  Run("INSERT INTO public.t2 VALUES (1)");
+  Expect(1);
+
+  Run("ALTER PUBLICATION freshet DROP TABLE public.t2");
+  Run("INSERT INTO public.t2 VALUES (2)");
+
+  const Error error = EndOfStream();
+  EXPECT_EQ(error.kind, ErrorKind::kGap) << error;
+  EXPECT_THAT(error.message, AllOf(HasSubstr("no longer sends \"public\".\"t2\""),
+                                   HasSubstr("complete up to"), HasSubstr("ADD TABLE")));
+}
+
+TEST_P(PublicationFaultsTest, Fault26_ANarrowedPublicationIsWarnedOfWhileItRuns) {
+  Run("CREATE TABLE public.t (id int PRIMARY KEY)");
+  Stream();
+
+  Run("ALTER PUBLICATION freshet SET (publish = 'insert')");
+
+  ExpectWarning("leaves out some operations");
+  Run("ALTER PUBLICATION freshet SET (publish = 'insert, update, delete" +
+      std::string(GetParam() >= 11 ? ", truncate')" : "')"));
+  EXPECT_TRUE(output_.WaitUntil([&] { return capture_->status().warnings.empty(); }));
+}
+
+TEST_P(PublicationFaultsTest, Fault27_ANewRowFilterOrColumnListIsWarnedOf) {
+  if (GetParam() < 15) GTEST_SKIP() << "column lists and row filters came with 15";
+  Run("CREATE TABLE public.t (id int PRIMARY KEY, v text)");
+  Stream();
+  Run("INSERT INTO public.t VALUES (1, 'x')");
+
+  Run("ALTER PUBLICATION freshet SET TABLE public.t (id) WHERE (id > 10)");
+  Run("INSERT INTO public.t VALUES (2, 'x'); INSERT INTO public.t VALUES (11, 'x')");
+
+  Expect(2);
+  EXPECT_THAT(output_.Events(), ElementsAre("insert public.t 1 | x", "insert public.t 11"));
+  ExpectWarning("\"public\".\"t\"");
+}
+
+/// The server refuses to send a table by two publications with different columns.
+TEST_P(PublicationFaultsTest, Fault28_AnotherPublicationWithOtherColumnsIsNoneOfOurs) {
+  if (GetParam() < 15) GTEST_SKIP() << "column lists came with 15";
+  Run("CREATE TABLE public.t (id int PRIMARY KEY, v text);"
+      "CREATE PUBLICATION another FOR TABLE public.t (id)");
+  Stream();
+
+  Run("INSERT INTO public.t VALUES (1, 'x')");
+
+  Expect(1);
+  EXPECT_THAT(output_.Events(), ElementsAre("insert public.t 1 | x"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Majors, PublicationFaultsTest,
+                         ::testing::ValuesIn(test::PostgresServer::InstalledMajors()),
+                         [](const auto& tested) { return std::to_string(tested.param); });
+
+}  // namespace
+}  // namespace freshet::postgres
