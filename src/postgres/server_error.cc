@@ -13,6 +13,11 @@ struct Rule {
   std::string_view repair;
 };
 
+constexpr std::string_view kTooLargeAsText =
+    "a value is too large to be sent as text (a bytea above 512 MiB doubles in hex, a row must "
+    "stay "
+    "below 1 GiB); shorten it, or leave its column or table out (column lists: 15 and newer)";
+
 /// By SQLSTATE; the longest match wins, so special codes stand before their class.
 constexpr Rule kByState[] = {
     {"28P01", ErrorKind::kDenied,
@@ -52,12 +57,15 @@ constexpr Rule kByState[] = {
     {"3F000", ErrorKind::kNotFound, ""},
     {"42710", ErrorKind::kConfig, "choose another name, or drop the one that is there"},
     {"0A000", ErrorKind::kUnsupported, ""},
+    {"54000", ErrorKind::kUnsupported, kTooLargeAsText},
     {"22021", ErrorKind::kUnsupported, "the database holds text that is not valid UTF-8"},
     {"22P05", ErrorKind::kUnsupported, "the database holds text that has no UTF-8 form"},
 };
 
-/// By libpq's own text, where no server spoke. First match wins.
+/// By text, where no server spoke or it gave no more than "internal error" (XX000). First match
+/// wins.
 constexpr Rule kByText[] = {
+    {"invalid memory alloc request size", ErrorKind::kUnsupported, kTooLargeAsText},
     {"no password supplied", ErrorKind::kDenied,
      "give a password in the url, PGPASSWORD or ~/.pgpass"},
     {"Connection refused", ErrorKind::kUnavailable,
@@ -99,7 +107,7 @@ std::string OneLine(std::string_view text) {
 }
 
 const Rule* Find(const ServerFailure& failure) {
-  if (failure.sqlstate.empty()) {
+  if (failure.sqlstate.empty() || failure.sqlstate == "XX000") {
     for (const Rule& rule : kByText) {
       if (failure.message.find(rule.match) != std::string::npos) return &rule;
     }

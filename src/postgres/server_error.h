@@ -20,7 +20,7 @@ struct ServerFailure {
 ///
 /// Errors by class: 08, 57P0x, 40 and lost connections kUnavailable; 55006, 53300 kBusy; 28, 42501
 /// kDenied; missing objects kNotFound; 53400, 25006, wrong TLS files kConfig; 58P01 kGap;
-/// 0A000 and encodings kUnsupported; the rest kFatal.
+/// 0A000, encodings and values too large for text kUnsupported; the rest kFatal.
 /// Source: PostgreSQL manual, "PostgreSQL Error Codes".
 Error FromServer(const ServerFailure& failure);
 

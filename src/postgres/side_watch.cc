@@ -92,6 +92,7 @@ Status SideWatch::Begin(std::span<const change::TableId> chosen, std::stop_token
   chosen_.assign(chosen.begin(), chosen.end());
   FRESHET_TRY(before_, TakePicture(catalog_.connection(), options_.publication, chosen_, stop));
   next_picture_ = {};
+  unsent_rows_.clear();
   return {};
 }
 
@@ -102,9 +103,12 @@ Status SideWatch::LookAtTables(std::stop_token stop) {
   if (began < next_picture_) return {};
   FRESHET_TRY(SourcePicture now,
               TakePicture(catalog_.connection(), options_.publication, chosen_, stop));
+  FRESHET_RETURN_IF_ERROR(LookAtRows(catalog_.connection(), before_, now, stop));
   next_picture_ = began + (clock_.Monotonic() - began) * kShareOfTime;
   SourceDrift drift = Compare(before_, now, options_.publication);
   if (!drift.gap.empty()) return Fail(ErrorKind::kGap, "{}", drift.gap);
+  for (UnsentRows& rows : drift.unsent_rows) unsent_rows_[rows.table.value] = std::move(rows.what);
+  for (const auto& [table, what] : unsent_rows_) drift.warnings.push_back(what);
   const std::vector<std::string> known = board_.Read().warnings;
   for (const std::string& warning : drift.warnings) {
     if (std::find(known.begin(), known.end(), warning) == known.end()) {
@@ -113,8 +117,14 @@ Status SideWatch::LookAtTables(std::stop_token stop) {
   }
   if (drift.warnings.size() > kMaxWarnings) drift.warnings.resize(kMaxWarnings);
   board_.Update([&](CaptureStatus& status) { status.warnings = std::move(drift.warnings); });
+  // Where rows lie is compared with the last look, what is published with the first.
   before_.seen_at = now.seen_at;
-  before_.tables.merge(now.tables);  // those that joined
+  before_.horizon = now.horizon;
+  for (const auto& [table, is] : now.tables) {
+    PicturedTable& was = before_.tables.try_emplace(table, is).first->second;
+    was.filenode = is.filenode;
+    was.row_type = is.row_type;
+  }
   return {};
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -47,7 +48,8 @@ class SideWatch final : public Receiver::Companion {
   StatusBoard& board_;
   const Clock& clock_;
   std::vector<change::TableId> chosen_;
-  SourcePicture before_;  ///< with the partitions that joined later
+  SourcePicture before_;                         ///< with the partitions that joined later
+  std::map<uint32_t, std::string> unsent_rows_;  ///< by table: what was seen of it since Begin()
   std::chrono::nanoseconds next_picture_{};
   SlotLimits limits_;
 };

@@ -25,6 +25,7 @@ Result<SourcePicture> TakePicture(Connection& connection, const std::string& pub
   FRESHET_TRY(const Rows head,
               connection.Query(
                   fmt::format("SELECT pg_current_wal_flush_lsn(), p.oid IS NOT NULL,"
+                              " txid_snapshot_xmin(txid_current_snapshot()),"
                               " concat_ws(', ', CASE WHEN NOT pubinsert THEN 'insert' END,"
                               " CASE WHEN NOT pubupdate THEN 'update' END,"
                               " CASE WHEN NOT pubdelete THEN 'delete' END{}) FROM"
@@ -33,7 +34,8 @@ Result<SourcePicture> TakePicture(Connection& connection, const std::string& pub
                   {publication}, stop));
   SourcePicture out{.seen_at = change::ParseLsn(head.at(0, 0)).value_or(change::Lsn{}),
                     .published = head.boolean(0, 1),
-                    .left_out = std::string(head.at(0, 2)),
+                    .left_out = std::string(head.at(0, 3)),
+                    .horizon = static_cast<uint64_t>(head.integer(0, 2)),
                     .tables = {}};
   const std::string sql = fmt::format(
       "WITH RECURSIVE tree AS ("
@@ -41,7 +43,9 @@ Result<SourcePicture> TakePicture(Connection& connection, const std::string& pub
       " UNION SELECT i.inhrelid, t.root FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid"
       "  JOIN pg_class p ON p.oid = i.inhrelid WHERE p.relispartition) "
       "SELECT DISTINCT ON (c.oid) c.oid, t.root, n.nspname, c.relname, p.tablename IS NOT NULL,"
-      " COALESCE(p.columns, ''), COALESCE(p.filter, '') "
+      " COALESCE(p.columns, ''), COALESCE(p.filter, ''), COALESCE(pg_relation_filenode(c.oid), 0),"
+      " (SELECT string_agg(attname || ' ' || atttypid || ' ' || atttypmod, ', ' ORDER BY attnum)"
+      "  FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) "
       "FROM tree t JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace "
       "LEFT JOIN (SELECT schemaname, tablename, {} AS columns, {} AS filter"
       "  FROM pg_publication_tables WHERE pubname = $1) AS p"
@@ -55,9 +59,37 @@ Result<SourcePicture> TakePicture(Connection& connection, const std::string& pub
         .root = {static_cast<uint32_t>(rows.integer(i, 1))},
         .published = rows.boolean(i, 4),
         .sent_columns = std::string(rows.at(i, 5)),
-        .row_filter = std::string(rows.at(i, 6))};
+        .row_filter = std::string(rows.at(i, 6)),
+        .filenode = static_cast<uint32_t>(rows.integer(i, 7)),
+        .row_type = std::string(rows.at(i, 8))};
   }
   return out;
+}
+
+Status LookAtRows(Connection& connection, const SourcePicture& before, SourcePicture& now,
+                  std::stop_token stop) {
+  for (auto& [oid, table] : now.tables) {
+    const auto was = before.tables.find(oid);
+    const bool joined = was == before.tables.end();
+    if (table.filenode == 0 || (!joined && was->second.filenode == table.filenode)) continue;
+    // Of a partition that joined: before it did. Of other rows: before the last look.
+    const std::string since =
+        joined ? fmt::format("(SELECT max(age(xmin)) FROM pg_inherits WHERE inhrelid = {})", oid)
+               : fmt::format("txid_snapshot_xmax(txid_current_snapshot()) - {}", before.horizon);
+    // The first rows will do: those that are moved keep their order.
+    auto rows = connection.Query(
+        fmt::format("SELECT EXISTS (SELECT FROM (SELECT age(xmin) FROM ONLY {} LIMIT 1000) AS r"
+                    " WHERE r.age > {})",
+                    Quoted(table.name), since),
+        stop);
+    if (rows.has_value()) {
+      table.older_rows = rows->boolean(0, 0);
+    } else if (rows.error().kind == ErrorKind::kUnavailable ||
+               rows.error().kind == ErrorKind::kCancelled) {
+      return Fail(std::move(rows).error());
+    }
+  }
+  return {};
 }
 
 SourceDrift Compare(const SourcePicture& before, const SourcePicture& now,
@@ -71,6 +103,30 @@ SourceDrift Compare(const SourcePicture& before, const SourcePicture& now,
         "ALTER PUBLICATION {} SET (publish = 'insert, update, delete, truncate'), without truncate "
         "on 10",
         publication, now.left_out, quoted));
+  }
+  const auto read_again = [&](change::TableId root, const std::string& what) {
+    const auto at = now.tables.find(root.value);
+    const std::string name = at == now.tables.end() ? "" : change::ToString(at->second.name);
+    out.unsent_rows.push_back(
+        {root, fmt::format("{}, of which PostgreSQL sends nothing: freshet table resnapshot {}",
+                           what, name)});
+  };
+  for (const auto& [oid, is] : now.tables) {
+    const bool partition = is.root.value != oid;
+    const auto was = before.tables.find(oid);
+    if (was == before.tables.end()) {
+      if (partition && is.older_rows) {
+        read_again(is.root, fmt::format("partition {} was attached with rows", Quoted(is.name)));
+      }
+      continue;
+    }
+    if (was->second.filenode == is.filenode || is.older_rows) continue;
+    if (was->second.row_type != is.row_type) {
+      read_again(is.root, fmt::format("the rows of {} were rewritten", Quoted(is.name)));
+    } else if (partition) {
+      // Of a table that is no partition a TRUNCATE is sent.
+      read_again(is.root, fmt::format("partition {} was truncated or rewritten", Quoted(is.name)));
+    }
   }
   std::string unsent;
   std::string add;

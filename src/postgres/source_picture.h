@@ -20,6 +20,9 @@ struct PicturedTable {
   bool published = false;  ///< listed by the publication under its own name
   std::string sent_columns = {};  ///< of the publication (15+), as text; empty: all
   std::string row_filter = {};    ///< of the publication (15+)
+  uint32_t filenode = 0;          ///< of its rows; 0: it has none itself
+  std::string row_type = {};      ///< its columns and their types, as text
+  bool older_rows = false;        ///< it was rewritten or joined, and has rows from before that
 };
 
 /// The captured tables and their publication at one moment. Compared with a later one it tells what
@@ -28,6 +31,7 @@ struct SourcePicture {
   change::Lsn seen_at;    ///< the server's WAL end before the rest was read
   bool published = true;  ///< the publication is there
   std::string left_out;   ///< operations that it does not send, "update, delete"; empty: none
+  uint64_t horizon = 0;   ///< every transaction below this id had ended
   std::map<uint32_t, PicturedTable> tables;  ///< by OID
 };
 
@@ -37,10 +41,27 @@ Result<SourcePicture> TakePicture(Connection& connection, const std::string& pub
                                   std::span<const change::TableId> chosen,
                                   std::stop_token stop = {});
 
+/// Fills in `older_rows` of the tables whose rows lie in another file than in `before`, and of the
+/// partitions that are not in it: whether the first rows of them are older than that. So a table
+/// whose rows were moved (VACUUM FULL, CLUSTER) is told from one whose rows are new (rewritten,
+/// truncated), and a partition that was attached with rows from one that was made.
+/// Errors: those of Connection; a table that is locked or gone is left as it is.
+Status LookAtRows(Connection& connection, const SourcePicture& before, SourcePicture& now,
+                  std::stop_token stop = {});
+
+/// A chosen table that is to be read once more, and why, with the repair.
+struct UnsentRows {
+  change::TableId table;
+  std::string what;
+};
+
 /// What a picture says that was not so, or was not known, in an earlier one.
 struct SourceDrift {
   /// One sentence each, with the repair; the stream goes on.
   std::vector<std::string> warnings;
+
+  /// Tables some of whose rows came, went or changed without a word in the stream.
+  std::vector<UnsentRows> unsent_rows;
 
   /// Tables whose changes are no longer sent: a gap, from `before.seen_at` on at the earliest.
   std::string gap;

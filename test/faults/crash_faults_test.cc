@@ -127,6 +127,38 @@ TEST_P(CrashFaultsTest, Fault50_APreparedTransactionArrivesOnceWhenItIsCommitted
                                             "insert public.t 2 | kept", "insert public.t 5 | end"));
 }
 
+TEST_P(CrashFaultsTest, Fault52_ATextOfABillionBytesPasses) {
+  if (GetParam() != 15) GTEST_SKIP() << "needs much memory; one version shows it";
+  MakeTable();
+  RunningCapture capture(options_, output_);
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
+
+  Run("INSERT INTO public.t VALUES (1, repeat('x', 1000000000))");
+
+  while (!capture.ended() && output_.transactions().back().xid.value == 0) {
+    output_.WaitUntil([&] { return output_.transactions().back().xid.value != 0; });
+  }
+  ASSERT_FALSE(capture.ended()) << capture.status().reason;
+  EXPECT_EQ(output_.batches().back()->num_rows(), 1);
+  EXPECT_GT(output_.batches().back()->size_bytes(), 1'000'000'000);
+}
+
+/// It doubles in hex, which the server cannot hold in one piece.
+TEST_P(CrashFaultsTest, Fault53_AByteaThatTextCannotCarryIsNamedWithItsRepair) {
+  if (GetParam() != 15) GTEST_SKIP() << "needs much memory; one version shows it";
+  Run("CREATE TABLE public.t (id int PRIMARY KEY, v bytea);"
+      "ALTER TABLE public.t ALTER v SET STORAGE EXTERNAL");
+  RunningCapture capture(options_, output_);
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
+
+  Run("INSERT INTO public.t VALUES (1, convert_to(repeat('x', 600000000), 'UTF8'))");
+
+  const auto end = capture.WaitEnd();
+  ASSERT_TRUE(end.has_value() && !end->has_value());
+  EXPECT_EQ(end->error().kind, ErrorKind::kUnsupported) << end->error();
+  EXPECT_THAT(end->error().message, HasSubstr("too large to be sent as text"));
+}
+
 /// pg_upgrade gives the cluster a new identifier: nothing proves that the new one is the old one.
 TEST_P(CrashFaultsTest, Fault73_AnUpgradedServerIsAGapThatNamesTheUpgrade) {
   if (GetParam() == PostgresServer::InstalledMajors().back()) GTEST_SKIP() << "nothing is newer";

@@ -24,15 +24,6 @@ class PublicationFaultsTest : public test::SharedCaptureTest {
     EXPECT_FALSE(end->has_value()) << "ended without an error";
     return end->has_value() ? Error{} : end->error();
   }
-
-  /// Waits until the status names something about the source that holds `text`.
-  void ExpectWarning(const std::string& text) {
-    EXPECT_TRUE(output_.WaitUntil([&] {
-      const auto& warnings = capture_->status().warnings;
-      return std::ranges::any_of(
-          warnings, [&](const std::string& w) { return w.find(text) != std::string::npos; });
-    })) << testing::PrintToString(capture_->status().warnings);
-  }
 };
 
 TEST_P(PublicationFaultsTest, Fault23_AMissingPublicationIsMadeForTheChosenTables) {

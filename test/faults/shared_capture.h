@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 
@@ -42,6 +43,15 @@ class SharedCaptureTest : public SharedPostgresTest {
   void Expect(size_t events) {
     ASSERT_TRUE(output_.WaitForEvents(events))
         << output_.Events().size() << " events; " << capture_->status().reason;
+  }
+
+  /// Waits until the status names something about the source that holds `text`.
+  void ExpectWarning(const std::string& text) {
+    EXPECT_TRUE(output_.WaitUntil([&] {
+      const auto& warnings = capture_->status().warnings;
+      return std::ranges::any_of(
+          warnings, [&](const std::string& w) { return w.find(text) != std::string::npos; });
+    })) << testing::PrintToString(capture_->status().warnings);
   }
 
   postgres::Options options_;

@@ -28,6 +28,20 @@ TEST_P(TableFaultsTest, Fault29_RowsOfADroppedTableArriveAndTheOthersGoOn) {
 
   Expect(2);
   EXPECT_THAT(output_.Events(), ElementsAre("insert public.t_gone 1", "insert public.t 2"));
+  ExpectWarning("\"public\".\"t_gone\" was dropped");
+}
+
+TEST_P(TableFaultsTest, Fault30_ATableMadeUnderTheNameOfADroppedOneIsAnotherTable) {
+  Run("CREATE TABLE public.t (id int PRIMARY KEY, v text)");
+  Stream();
+  Run("INSERT INTO public.t VALUES (1, 'old')");
+  Expect(1);
+  Run("DROP TABLE public.t; CREATE TABLE public.t (id int PRIMARY KEY, v text);"
+      "INSERT INTO public.t VALUES (1, 'new')");
+  ExpectWarning("\"public\".\"t\" was dropped");
+
+  // Its rows are not taken for rows of the old one.
+  EXPECT_THAT(output_.Events(), ElementsAre("insert public.t 1 | old"));
 }
 
 TEST_P(TableFaultsTest, Fault31_ARenamedTableIsFollowed) {
@@ -77,6 +91,83 @@ TEST_P(TableFaultsTest, Fault34_RowsKeepTheTypeOfTheirTime) {
   const auto events = output_.Events();
   EXPECT_THAT(events, ElementsAre("insert public.t 1 | 7", "insert public.t 2 | text",
                                   "insert public.t 3 | before", HasSubstr("insert public.t 4 |")));
+}
+
+TEST_P(TableFaultsTest, Fault32_AColumnWithAVolatileDefaultIsSeenToRewriteTheTable) {
+  if (GetParam() < 11) GTEST_SKIP() << "before 11 every default rewrites the table";
+  Run("CREATE TABLE public.t (id int PRIMARY KEY); CREATE TABLE public.t2 (id int PRIMARY KEY);"
+      "INSERT INTO public.t VALUES (1); INSERT INTO public.t2 VALUES (1)");
+  Stream();
+  Expect(2);
+
+  Run("ALTER TABLE public.t ADD c int DEFAULT 7");
+  Run("INSERT INTO public.t (id) VALUES (2)");
+  Run("ALTER TABLE public.t2 ADD c float8 DEFAULT random()");
+
+  Expect(3);
+  EXPECT_EQ(output_.Events().back(), "insert public.t 2 | 7");
+  ExpectWarning("the rows of \"public\".\"t2\" were rewritten");
+  for (const std::string& warning : capture_->status().warnings) {
+    EXPECT_THAT(warning, HasSubstr("freshet table resnapshot public.t2"));
+  }
+}
+
+TEST_P(TableFaultsTest, Fault34_ATypeThatRewritesTheTableIsSeen) {
+  Run("CREATE TABLE public.t (id int PRIMARY KEY, v int); INSERT INTO public.t VALUES (1, 7)");
+  Stream();
+
+  Run("ALTER TABLE public.t ALTER v TYPE text USING 'n' || v");
+
+  ExpectWarning("the rows of \"public\".\"t\" were rewritten");
+}
+
+TEST_P(TableFaultsTest, Fault41_ATruncatedPartitionIsSeenThoughNothingIsSentOfIt) {
+  if (GetParam() < 13) GTEST_SKIP() << "partitions come under their own names before 13";
+  Run("CREATE TABLE public.t (id int PRIMARY KEY) PARTITION BY RANGE (id);"
+      "CREATE TABLE public.t_1 PARTITION OF public.t FOR VALUES FROM (0) TO (10);"
+      "CREATE TABLE public.t_2 PARTITION OF public.t FOR VALUES FROM (10) TO (20);"
+      "INSERT INTO public.t VALUES (1), (11)");
+  Stream();
+  Run("VACUUM FULL public.t_2");
+
+  Run("TRUNCATE public.t_1");
+
+  ExpectWarning("partition \"public\".\"t_1\" was truncated or rewritten");
+  EXPECT_EQ(capture_->status().warnings.size(), 1u);
+  EXPECT_THAT(capture_->status().warnings[0], HasSubstr("freshet table resnapshot public.t"));
+}
+
+TEST_P(TableFaultsTest, Fault42_APartitionAttachedWithRowsOrTakenAwayIsSeen) {
+  if (GetParam() < 13) GTEST_SKIP() << "partitions come under their own names before 13";
+  Run("CREATE TABLE public.t (id int PRIMARY KEY) PARTITION BY RANGE (id);"
+      "CREATE TABLE public.t_1 PARTITION OF public.t FOR VALUES FROM (0) TO (10);"
+      "CREATE TABLE public.filled (id int PRIMARY KEY); INSERT INTO public.filled VALUES (11)");
+  Stream();
+
+  Run("CREATE TABLE public.t_3 PARTITION OF public.t FOR VALUES FROM (20) TO (30)");
+  Run("INSERT INTO public.t VALUES (21)");
+  Run("ALTER TABLE public.t ATTACH PARTITION public.filled FOR VALUES FROM (10) TO (20)");
+
+  Expect(1);
+  ExpectWarning("partition \"public\".\"filled\" was attached with rows");
+  EXPECT_EQ(capture_->status().warnings.size(), 1u);
+  Run("ALTER TABLE public.t DETACH PARTITION public.t_1");
+  ExpectWarning("partition \"public\".\"t_1\" was detached or dropped");
+}
+
+TEST_P(TableFaultsTest, Fault45_AnUnloggedTableIsRefusedAndItsRowsComeOnceItIsLogged) {
+  Run("CREATE UNLOGGED TABLE public.t (id int PRIMARY KEY); INSERT INTO public.t VALUES (1)");
+  capture_ = std::make_unique<test::RunningCapture>(options_, output_);
+  const auto refused = capture_->WaitEnd();
+  ASSERT_TRUE(refused.has_value() && !refused->has_value());
+  EXPECT_THAT(refused->error().message, HasSubstr("SET LOGGED"));
+
+  Run("ALTER TABLE public.t SET LOGGED");
+  Stream();
+  Run("INSERT INTO public.t VALUES (2)");
+
+  Expect(2);
+  EXPECT_THAT(output_.Events(), ElementsAre("snapshot public.t 1", "insert public.t 2"));
 }
 
 TEST_P(TableFaultsTest, Fault35_EachRowOfATransactionHasTheColumnsOfItsMoment) {

@@ -81,5 +81,15 @@ TEST(ServerErrorTest, TextOfTheClientKeepsNoState) {
   EXPECT_THAT(error.message, HasSubstr("listen_addresses"));
 }
 
+TEST(ServerErrorTest, AValueTooLargeForTextIsNamedAsThat) {
+  const Error error = FromServer({.sqlstate = "XX000",
+                                  .message = "invalid memory alloc request size 1080000003",
+                                  .detail = "",
+                                  .hint = ""});
+
+  EXPECT_EQ(error.kind, ErrorKind::kUnsupported);
+  EXPECT_THAT(error.message, HasSubstr("too large to be sent as text"));
+}
+
 }  // namespace
 }  // namespace freshet::postgres

@@ -85,6 +85,51 @@ TEST(SourcePictureTest, TablesThatJoinAreNoDrift) {
   EXPECT_THAT(Compare(TwoTables(), now, "freshet").warnings, IsEmpty());
 }
 
+TEST(SourcePictureTest, ARewrittenTableOfAnotherRowTypeIsToBeReadAgain) {
+  SourcePicture now = TwoTables();
+  now.tables[1].filenode = 77;
+  now.tables[1].row_type = "id 20";
+
+  const SourceDrift drift = Compare(TwoTables(), now, "freshet");
+
+  ASSERT_EQ(drift.unsent_rows.size(), 1u);
+  EXPECT_EQ(drift.unsent_rows[0].table.value, 1u);
+  EXPECT_THAT(drift.unsent_rows[0].what, HasSubstr("freshet table resnapshot public.a"));
+}
+
+/// The stream tells of a TRUNCATE; VACUUM FULL keeps the rows as they are.
+TEST(SourcePictureTest, ATruncatedTableAndMovedRowsAreNotToBeReadAgain) {
+  SourcePicture truncated = TwoTables();
+  truncated.tables[1].filenode = 77;
+  SourcePicture moved = TwoTables();
+  moved.tables[3].filenode = 78;
+  moved.tables[3].older_rows = true;
+
+  EXPECT_THAT(Compare(TwoTables(), truncated, "freshet").unsent_rows, IsEmpty());
+  EXPECT_THAT(Compare(TwoTables(), moved, "freshet").unsent_rows, IsEmpty());
+}
+
+TEST(SourcePictureTest, OfATruncatedPartitionTheWholeTableIsToBeReadAgain) {
+  SourcePicture now = TwoTables();
+  now.tables[3].filenode = 78;
+
+  const SourceDrift drift = Compare(TwoTables(), now, "freshet");
+
+  ASSERT_EQ(drift.unsent_rows.size(), 1u);
+  EXPECT_EQ(drift.unsent_rows[0].table.value, 2u);
+  EXPECT_THAT(drift.unsent_rows[0].what, HasSubstr("partition \"public\".\"b_1\" was truncated"));
+}
+
+TEST(SourcePictureTest, APartitionThatCameWithRowsIsToldFromOneThatWasMade) {
+  SourcePicture made = TwoTables();
+  made.tables[4] = {.name = {"public", "b_2"}, .root = {2}, .filenode = 9};
+  SourcePicture attached = made;
+  attached.tables[4].older_rows = true;
+
+  EXPECT_THAT(Compare(TwoTables(), made, "freshet").unsent_rows, IsEmpty());
+  ASSERT_EQ(Compare(TwoTables(), attached, "freshet").unsent_rows.size(), 1u);
+}
+
 /// The walsender reports it, for the rows that it could not send.
 TEST(SourcePictureTest, APublicationThatIsGoneIsLeftToTheStream) {
   SourcePicture now = TwoTables();
