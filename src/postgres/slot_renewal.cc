@@ -112,6 +112,7 @@ Result<SlotRenewal> RenewSlot(const Options& options, const change::SourceIdenti
   FRESHET_TRY(const CreatedSlot created,
               CreateSlot(walsender, connection,
                          {.name = options.slot,
+                          .failover = options.slot_failover,
                           .timeout = options.slot_create_timeout,
                           .on_wait =
                               [](const std::string& what) {
