@@ -1,6 +1,7 @@
 #include "postgres/capture.h"
 
 #include <algorithm>
+#include <functional>
 #include <optional>
 #include <unordered_set>
 #include <utility>
@@ -16,10 +17,14 @@
 #include "postgres/publication.h"
 #include "postgres/receiver.h"
 #include "postgres/replication_stream.h"
+#include "postgres/request_desk.h"
 #include "postgres/side_watch.h"
 #include "postgres/slot.h"
 #include "postgres/snapshot.h"
 #include "postgres/status_board.h"
+#include "postgres/table_choice.h"
+#include "postgres/table_gate.h"
+#include "postgres/table_keeper.h"
 
 namespace freshet::postgres {
 
@@ -66,57 +71,6 @@ std::string_view SnapshotStateName(SnapshotState state) {
 
 namespace {
 
-Error JoinedLate(const change::TableName& table, const std::string& publication) {
-  return {ErrorKind::kGap,
-          fmt::format("table {} was added to publication '{}' after the snapshot, so its older "
-                      "rows are missing; exclude it, or begin with a new log folder and slot",
-                      change::ToString(table), publication)};
-}
-
-/// The catalog, which refuses tables that joined the publication while it was streamed.
-class KnownTables final : public SchemaSource {
- public:
-  KnownTables(Catalog& catalog, const std::string& publication, std::unordered_set<uint32_t> known)
-      : catalog_(catalog), publication_(publication), known_(std::move(known)) {}
-
-  Result<std::shared_ptr<const change::TableSchema>> Resolve(
-      const pgoutput::Relation& relation) override {
-    FRESHET_RETURN_IF_ERROR(Admit(relation.id));
-    return catalog_.Resolve(relation);
-  }
-
- private:
-  Status Admit(change::TableId id) {
-    if (known_.empty() || known_.contains(id.value)) return {};
-    FRESHET_TRY(const std::vector<CatalogTable> all, catalog_.Tables());
-    const auto found = std::find_if(all.begin(), all.end(),
-                                    [&](const CatalogTable& table) { return table.id == id; });
-    // Dropped since, it misses nothing. A new partition comes under the name of its root.
-    const bool fits = found == all.end() || known_.contains(found->root.value);
-    if (!fits) return Fail(JoinedLate(found->name, publication_));
-    known_.insert(id.value);
-    for (const CatalogTable& table : all) {
-      if (known_.contains(table.root.value)) known_.insert(table.id.value);
-    }
-    return {};
-  }
-
-  Catalog& catalog_;
-  const std::string& publication_;
-  std::unordered_set<uint32_t> known_;
-};
-
-/// The chosen tables, and what tells whether one of them was rewritten or altered meanwhile.
-struct Choice {
-  std::vector<CatalogTable> tables;
-  std::vector<pgoutput::Relation> relations;             ///< one a table
-  std::vector<std::pair<uint32_t, uint32_t>> filenodes;  ///< (table, filenode), partitions too
-  std::vector<std::string> row_filters;                  ///< one a table
-  std::vector<std::vector<std::string>> columns;         ///< one a table: those published
-  std::vector<std::vector<CatalogTable>> parts;          ///< one a table: where its rows are
-  bool all_tables = false;                               ///< as the publication's
-};
-
 /// Everything one Run() works with.
 struct Session {
   const ResumePoint& resume;
@@ -130,70 +84,26 @@ struct Session {
   change::SnapshotLedger snapshots = {};  ///< as the log has them
 
   void Know(const Choice& choice) {
-    for (const auto& [table, filenode] : choice.filenodes) known.insert(table);
+    for (const auto& [table, filenode] : choice.Filenodes()) known.insert(table);
   }
 };
 
-/// The relations that hold the rows of `table`: the leaves of a tree, where they may be read.
-std::vector<CatalogTable> PartsOf(const CatalogTable& table, const std::vector<CatalogTable>& all) {
-  std::vector<CatalogTable> out;
-  for (const CatalogTable& part : all) {
-    if (!table.partitioned || part.partitioned || part.root != table.id) continue;
-    if (!part.may_select) return {table};
-    out.push_back(part);
-  }
-  if (out.empty()) out.push_back(table);
-  return out;
-}
-
-/// Those of a choice for which `keep(index)` holds.
+/// Those of a choice for which `keep(table)` holds.
 template <typename Keep>
 Choice Part(const Choice& choice, const Keep& keep) {
   Choice out;
   out.all_tables = choice.all_tables;
-  for (size_t i = 0; i < choice.tables.size(); ++i) {
-    if (!keep(i)) continue;
-    out.tables.push_back(choice.tables[i]);
-    out.relations.push_back(choice.relations[i]);
-    out.row_filters.push_back(choice.row_filters[i]);
-    out.columns.push_back(choice.columns[i]);
-    out.parts.push_back(choice.parts[i]);
-    out.filenodes.emplace_back(choice.tables[i].id.value, choice.tables[i].filenode);
-    for (const CatalogTable& part : choice.parts[i]) {
-      if (part.id != choice.tables[i].id) out.filenodes.emplace_back(part.id.value, part.filenode);
-    }
+  for (const ChosenTable& table : choice.tables) {
+    if (keep(table)) out.tables.push_back(table);
   }
   return out;
 }
 
-Result<Choice> Choose(Catalog& catalog, const TableFilter& filter,
-                      const std::string& publication_name, std::stop_token stop) {
-  FRESHET_TRY(const std::vector<CatalogTable> all, catalog.Tables(stop));
-  Choice out;
-  FRESHET_TRY(out.tables, ChooseTables(all, filter, catalog.connection().server_major()));
-  FRESHET_TRY(const std::optional<Publication> publication,
-              InspectPublication(catalog.connection(), publication_name, stop));
-  out.all_tables = publication.has_value() && publication->all_tables;
-  std::vector<change::TableId> ids;
-  std::unordered_set<uint32_t> chosen;
-  for (const CatalogTable& table : out.tables) {
-    ids.push_back(table.id);
-    chosen.insert(table.id.value);
-  }
-  FRESHET_RETURN_IF_ERROR(catalog.Load(ids, stop));
-  for (const CatalogTable& table : out.tables) {
-    const PublishedTable* published =
-        publication.has_value() ? publication->Find(table.name) : nullptr;
-    out.columns.push_back(published == nullptr ? std::vector<std::string>() : published->columns);
-    out.parts.push_back(PartsOf(table, all));
-    out.relations.push_back(catalog.Describe(table, out.columns.back()));
-    out.row_filters.push_back(published == nullptr ? "" : published->row_filter);
-  }
-  for (const CatalogTable& table : all) {
-    const bool mine = chosen.contains(table.id.value) || chosen.contains(table.root.value);
-    if (mine) out.filenodes.emplace_back(table.id.value, table.filenode);
-  }
-  return out;
+/// Whether the stream would send the same of each.
+bool SameRelations(const Choice& a, const Choice& b) {
+  return std::equal(
+      a.tables.begin(), a.tables.end(), b.tables.begin(), b.tables.end(),
+      [](const ChosenTable& x, const ChosenTable& y) { return x.relation == y.relation; });
 }
 
 class CaptureImpl final : public Capture {
@@ -204,15 +114,14 @@ class CaptureImpl final : public Capture {
   Status Run(const ResumePoint& resume, CaptureOutput& output, std::stop_token stop) override;
   CaptureStatus status() const override { return board_.Read(); }
 
-  Status RequestSnapshot(const change::TableName& table, bool /*replaces*/) override {
-    return Fail(ErrorKind::kUnavailable, "{} cannot be read while the pipeline runs, yet",
-                change::ToString(table));
+  Status RequestSnapshot(const change::TableName& table, bool replaces) override {
+    return desk_.Ask({.table = table, .replaces = replaces}, kMaxRequests);
   }
 
   Status Reload(const std::vector<std::string>& tables,
                 const std::vector<std::string>& exclude) override {
     FRESHET_TRY([[maybe_unused]] const auto filter, TableFilter::Create(tables, exclude));
-    return Fail(ErrorKind::kUnavailable, "tables are chosen at the next start");
+    return desk_.Ask({.choice = std::pair(tables, exclude)}, kMaxRequests);
   }
 
  private:
@@ -235,13 +144,10 @@ class CaptureImpl final : public Capture {
 
   /// What `check` says of log and server, as an error.
   Status ProveContinuity(const Session& session, Connection& walsender);
-  Status CheckKnownTables(Session& session, const Publication& publication);
+  Status CheckKnownTables(Session& session);
 
   Status Stream(Session& session, Connection walsender, const change::Position& position,
                 std::optional<change::Transaction> open);
-
-  /// Goes on with the snapshots that are not finished.
-  static Status WantTables(Session& session, const Choice& choice, LiveSnapshot& snapshot);
 
   /// A broken stream may be more than a lost connection: names the gap if there is one.
   Error Diagnose(Error error, std::stop_token stop);
@@ -253,9 +159,11 @@ class CaptureImpl final : public Capture {
                          const std::shared_ptr<const change::ChangeBatch>& batch,
                          std::stop_token stop);
 
-  const Options options_;
+  Options options_;  ///< but for its tables as configured
   const Clock& clock_;
   StatusBoard board_;
+  RequestDesk desk_;
+  TableKeeper::Ids left_out_;
 };
 
 Status CaptureImpl::Run(const ResumePoint& resume, CaptureOutput& output, std::stop_token stop) {
@@ -349,14 +257,16 @@ Result<Lsn> CaptureImpl::Begin(Session& session, Connection& walsender) {
   FRESHET_RETURN_IF_ERROR(
       session.output.SourceKnown(IdentityOf(session, created.consistent_point)));
   // Tables with a key are read while the stream goes on, the others before it begins.
-  std::vector<bool> keyed;
-  for (const pgoutput::Relation& relation : before.relations) {
-    FRESHET_TRY(const auto schema, session.catalog.Resolve(relation));
-    keyed.push_back(!only && !schema->key_columns().empty());
+  std::unordered_set<uint32_t> keyed;
+  for (const ChosenTable& table : before.tables) {
+    FRESHET_TRY(const auto schema, session.catalog.Resolve(table.relation));
+    if (!only && !schema->key_columns().empty()) keyed.insert(table.table.id.value);
   }
-  FRESHET_RETURN_IF_ERROR(TakeSnapshot(session, created,
-                                       Part(before, [&](size_t i) { return !keyed[i]; }),
-                                       Part(before, [&](size_t i) { return keyed[i]; })));
+  const auto is_keyed = [&](const ChosenTable& each) {
+    return keyed.contains(each.table.id.value);
+  };
+  FRESHET_RETURN_IF_ERROR(
+      TakeSnapshot(session, created, Part(before, std::not_fn(is_keyed)), Part(before, is_keyed)));
   return created.consistent_point;
 }
 
@@ -416,31 +326,30 @@ Result<CreatedSlot> CaptureImpl::MakeSlot(Session& session, Connection& walsende
 Status CaptureImpl::TakeSnapshot(Session& session, const CreatedSlot& slot, const Choice& before,
                                  const Choice& wanted) {
   std::unique_ptr<SnapshotReader> reader;
-  if (!before.all_tables) session.Know(wanted);
+  session.Know(wanted);
   if (!before.tables.empty()) {
     board_.Enter(CaptureState::kSnapshotting);
-    FRESHET_TRY(reader,
-                SnapshotReader::Import(options_, slot.snapshot, before.tables, session.stop));
+    std::vector<CatalogTable> tables;
+    for (const ChosenTable& table : before.tables) tables.push_back(table.table);
+    FRESHET_TRY(reader, SnapshotReader::Import(options_, slot.snapshot, tables, session.stop));
     // From here on locks keep the tables as they are. A table rewritten between the slot's making
     // and the lock looks empty to the snapshot, and one altered there differs from the stream.
     const bool only = options_.snapshot == SnapshotMode::kOnly;
     FRESHET_TRY(const Choice all, Choose(session.catalog, session.filter,
                                          only ? "" : options_.publication, session.stop));
-    const Choice now = Part(all, [&](size_t i) {
-      return std::any_of(before.tables.begin(), before.tables.end(),
-                         [&](const CatalogTable& table) { return table.id == all.tables[i].id; });
-    });
-    if (now.filenodes != before.filenodes || now.relations != before.relations) {
+    const Choice now =
+        Part(all, [&](const ChosenTable& each) { return before.Find(each.table.id) != nullptr; });
+    if (now.Filenodes() != before.Filenodes() || !SameRelations(now, before)) {
       return Fail(ErrorKind::kUnavailable,
                   "a table was altered, rewritten or truncated while the snapshot began; it is "
                   "taken anew");
     }
     std::vector<SnapshotSource> sources;
-    for (size_t i = 0; i < now.tables.size(); ++i) {
-      FRESHET_TRY(auto schema, session.catalog.Resolve(now.relations[i]));
-      sources.push_back({now.tables[i], std::move(schema), now.row_filters[i]});
+    for (const ChosenTable& table : now.tables) {
+      FRESHET_TRY(auto schema, session.catalog.Resolve(table.relation));
+      sources.push_back({table.table, std::move(schema), table.row_filter});
     }
-    if (!now.all_tables) session.Know(now);
+    session.Know(now);
     FRESHET_RETURN_IF_ERROR(reader->Start(std::move(sources), session.stop));
   }
 
@@ -475,8 +384,8 @@ Status CaptureImpl::TakeSnapshot(Session& session, const CreatedSlot& slot, cons
     FRESHET_RETURN_IF_ERROR(OfferAll(session.output, batch, session.stop));
   }
   const auto last = part(true);
-  for (const CatalogTable& table : wanted.tables) {
-    last->snapshots.push_back({.step = change::SnapshotStep::kWanted, .table = table.id});
+  for (const ChosenTable& table : wanted.tables) {
+    last->snapshots.push_back({.step = change::SnapshotStep::kWanted, .table = table.table.id});
     session.snapshots.Apply(last->snapshots.back());
   }
   FRESHET_RETURN_IF_ERROR(OfferAll(session.output, last, session.stop));
@@ -505,23 +414,7 @@ Status CaptureImpl::Continue(Session& session, Connection& walsender) {
   const change::SourceIdentity& source = *session.resume.source;
   const ServerIdentity& server = session.server;
   FRESHET_RETURN_IF_ERROR(ProveContinuity(session, walsender));
-  FRESHET_TRY(const std::optional<Publication> publication,
-              InspectPublication(session.catalog.connection(), options_.publication, session.stop));
-  if (!publication.has_value()) {  // dropped just now
-    return Fail(ErrorKind::kUnavailable, "publication '{}' is gone", options_.publication);
-  }
-
-  FRESHET_TRY(const std::vector<Check> table_checks,
-              CheckTables(session.catalog, options_, session.stop));
-  for (const Check& check : table_checks) {
-    if (check.result == CheckResult::kWarn) {
-      logging::Warning("preflight", {{"check", check.name}, {"what", check.what}});
-    }
-    // Tables that are gone by now, or must no longer be read, do not concern the stream.
-    if (check.name != "publication" || check.result != CheckResult::kFail) continue;
-    return Fail(ErrorKind::kGap, "{}; repair: {}", check.what, check.repair);
-  }
-  FRESHET_RETURN_IF_ERROR(CheckKnownTables(session, *publication));
+  FRESHET_RETURN_IF_ERROR(CheckKnownTables(session));
 
   const bool changed = source.timeline != server.timeline || source.slot != options_.slot ||
                        source.publication != options_.publication;
@@ -545,39 +438,34 @@ Status CaptureImpl::ProveContinuity(const Session& session, Connection& walsende
   return {};
 }
 
-/// A table that was added to the publication later has rows that are in neither snapshot nor
-/// stream.
-Status CaptureImpl::CheckKnownTables(Session& session, const Publication& publication) {
-  // Without a snapshot nothing was promised of older rows; tables that joined by themselves were
-  // streamed from their first row on.
-  if (publication.all_tables || options_.snapshot == SnapshotMode::kNever) return {};
-  for (const change::TableId table : session.resume.tables) session.known.insert(table.value);
-  for (const auto& [table, snapshot] : session.snapshots.unfinished()) {
-    session.known.insert(table.value);
+/// A known table that the publication does not carry has lost changes.
+Status CaptureImpl::CheckKnownTables(Session& session) {
+  if (options_.snapshot != SnapshotMode::kNever) {  // where nothing was promised of older rows
+    for (const change::TableId table : session.resume.tables) session.known.insert(table.value);
+    for (const auto& [table, snapshot] : session.snapshots.unfinished()) {
+      session.known.insert(table.value);
+    }
   }
-  if (session.known.empty()) return {};
   FRESHET_TRY(const Choice choice,
               Choose(session.catalog, session.filter, options_.publication, session.stop));
-  for (const CatalogTable& table : choice.tables) {
-    if (!session.known.contains(table.id.value)) {
-      return Fail(JoinedLate(table.name, options_.publication));
+  const bool lost =
+      std::any_of(choice.tables.begin(), choice.tables.end(), [&](const ChosenTable& each) {
+        const uint32_t id = each.table.id.value;
+        const bool known = session.known.empty() || session.known.contains(id);
+        const auto unfinished = session.snapshots.unfinished().find(each.table.id);
+        const bool not_begun =
+            unfinished != session.snapshots.unfinished().end() && !unfinished->second.begun;
+        return known && !each.published && !left_out_.contains(id) && !not_begun;
+      });
+  FRESHET_TRY(const std::vector<Check> checks,
+              CheckTables(session.catalog, options_, session.stop));
+  for (const Check& check : checks) {
+    if (check.result == CheckResult::kWarn) {
+      logging::Warning("preflight", {{"check", check.name}, {"what", check.what}});
     }
-  }
-  session.Know(choice);
-  return {};
-}
-
-Status CaptureImpl::WantTables(Session& session, const Choice& choice, LiveSnapshot& snapshot) {
-  for (const auto& [id, unfinished] : session.snapshots.unfinished()) {
-    const auto at = std::find_if(choice.tables.begin(), choice.tables.end(),
-                                 [&](const CatalogTable& table) { return table.id == id; });
-    if (at == choice.tables.end()) {
-      snapshot.DoNotWant(id);
-      continue;
-    }
-    const auto i = static_cast<size_t>(at - choice.tables.begin());
-    FRESHET_RETURN_IF_ERROR(snapshot.Want({*at, choice.columns[i], choice.row_filters[i]},
-                                          choice.parts[i], &unfinished, session.stop));
+    // Tables that are gone by now, or must no longer be read, do not concern the stream.
+    if (!lost || check.name != "publication" || check.result != CheckResult::kFail) continue;
+    return Fail(ErrorKind::kGap, "{}; repair: {}", check.what, check.repair);
   }
   return {};
 }
@@ -587,15 +475,13 @@ Status CaptureImpl::Stream(Session& session, Connection walsender, const change:
   FRESHET_TRY(const Choice choice,
               Choose(session.catalog, session.filter, options_.publication, session.stop));
   std::unordered_set<uint32_t> chosen;
-  for (const auto& [table, filenode] : choice.filenodes) chosen.insert(table);
+  for (const auto& [table, filenode] : choice.Filenodes()) chosen.insert(table);
   FRESHET_TRY(
       const Rows timeout,
       session.catalog.connection().Query(
           "SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'", session.stop));
-  std::vector<change::TableId> watched;
-  for (const CatalogTable& table : choice.tables) watched.push_back(table.id);
   SideWatch watch(options_, session.catalog, board_, clock_);
-  FRESHET_RETURN_IF_ERROR(watch.Begin(watched, session.stop));
+  FRESHET_RETURN_IF_ERROR(watch.Begin(choice.Ids(), session.stop));
   FRESHET_TRY(ReplicationStream stream,
               ReplicationStream::Start(std::move(walsender),
                                        {.slot = options_.slot,
@@ -612,21 +498,25 @@ Status CaptureImpl::Stream(Session& session, Connection walsender, const change:
   }
   board_.Update([](CaptureStatus& status) { status.streamed = true; });
   logging::Info("streaming", {{"from", change::ToString(position)}});
-  LiveSnapshot snapshot(options_, session.catalog, board_, clock_);
-  FRESHET_RETURN_IF_ERROR(WantTables(session, choice, snapshot));
+  TableGate gate(session.filter, std::move(chosen));
+  TableKeeper tables(options_, session.catalog, gate, watch, desk_, session.filter, choice,
+                     std::move(session.known), left_out_);
+  LiveSnapshot snapshot(options_, session.catalog, tables, board_, clock_);
+  FRESHET_RETURN_IF_ERROR(tables.WantMissing(choice, session.snapshots, snapshot, session.stop));
   board_.Enter(snapshot.has_tables() ? CaptureState::kSnapshotting : CaptureState::kStreaming);
-  KnownTables tables(session.catalog, options_.publication, std::move(session.known));
   const bool inside = open.has_value();
   Assembler assembler(
       {.batch_rows = options_.batch_rows, .batch_bytes = options_.batch_bytes.bytes}, tables,
       {position.commit_end, inside ? position.ordinal : 0}, std::move(open));
-  Receiver receiver(std::move(stream), assembler, TableGate(session.filter, std::move(chosen)),
-                    session.output, watch, board_, clock_,
+  Receiver receiver(std::move(stream), assembler, gate, session.output, watch, board_, clock_,
                     {.status_interval = options_.status_interval,
                      .wal_sender_timeout = milliseconds(timeout.integer(0, 0)),
                      .end_at_connect = session.server.flush_end},
                     position, inside, &snapshot);
-  return receiver.Run(session.stop);
+  desk_.Open();
+  Status streamed = receiver.Run(session.stop);
+  desk_.Close();
+  return streamed;
 }
 
 Error CaptureImpl::Diagnose(Error error, std::stop_token stop) {

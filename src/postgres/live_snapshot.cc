@@ -1,6 +1,7 @@
 #include "postgres/live_snapshot.h"
 
 #include <algorithm>
+#include <unordered_map>
 
 #include "base/check.h"
 #include "base/logging.h"
@@ -37,15 +38,6 @@ constexpr milliseconds kLongestPause{5'000};
 /// Finished tables that the status goes on to show.
 constexpr size_t kMostShown = 1'000;
 
-std::string OidList(const std::vector<CatalogTable>& tables) {
-  std::string out;
-  for (const CatalogTable& table : tables) {
-    if (!out.empty()) out += ',';
-    out += std::to_string(table.id.value);
-  }
-  return out;
-}
-
 ChunkSizer SizerOf(const Options& options, bool by_key) {
   const int64_t unit = by_key ? kRowBytes : kBlockBytes;
   return {options.snapshot_chunk_duration, by_key ? kFirstRows : kFirstBlocks,
@@ -54,65 +46,131 @@ ChunkSizer SizerOf(const Options& options, bool by_key) {
 
 }  // namespace
 
-LiveSnapshot::LiveSnapshot(const Options& options, Catalog& catalog, StatusBoard& board,
-                           const Clock& clock)
+LiveSnapshot::LiveSnapshot(const Options& options, Catalog& catalog, Joiner& joiner,
+                           StatusBoard& board, const Clock& clock)
     : options_(options),
       catalog_(catalog),
+      joiner_(joiner),
       board_(board),
       clock_(clock),
       join_(options.snapshot_window.bytes) {}
 
 LiveSnapshot::~LiveSnapshot() = default;
 
-Status LiveSnapshot::Want(Source source, std::vector<CatalogTable> parts,
-                          const change::UnfinishedSnapshot* so_far, std::stop_token stop) {
+Status LiveSnapshot::Want(std::vector<Wanted> wanted, std::stop_token stop) {
+  const bool by_key = catalog_.connection().server_major() < 14;
+  std::vector<Table*> published;
+  for (Wanted& each : wanted) {
+    const bool in_log = each.so_far != nullptr;
+    const bool begun = in_log && each.so_far->begun;
+    tables_.push_back({.source = std::move(each.table),
+                       .phase = begun    ? Phase::kReading
+                                : in_log ? Phase::kWanted
+                                         : Phase::kNew,
+                       .replaces = each.replaces,
+                       .watched_whole = !begun,
+                       .parts = {},
+                       .sizer = SizerOf(options_, by_key),
+                       .since = clock_.Monotonic()});
+    Table& table = tables_.back();
+    if (in_log) table.so_far = *each.so_far;
+    if (table.source.published) published.push_back(&table);
+  }
+  return Watch(published, stop);
+}
+
+/// Has the changes of tables remembered from here on, and finds out how large they are.
+Status LiveSnapshot::Watch(std::span<Table* const> tables, std::stop_token stop) {
+  if (tables.empty()) return {};
   Connection& connection = catalog_.connection();
-  const change::TableId id = source.table.id;
   // Ranges of ctid are found without a full scan from 14 on.
   const bool by_key = connection.server_major() < 14;
+  std::string oids;
+  for (const Table* table : tables) {
+    for (const CatalogTable& relation : table->source.parts) {
+      oids += (oids.empty() ? "" : ",") + std::to_string(relation.id.value);
+    }
+  }
   FRESHET_TRY(const Rows seen, connection.Query("SELECT txid_current_snapshot()", stop));
   FRESHET_TRY(const TxidSnapshot now, TxidSnapshot::Parse(seen.at(0, 0)));
-  FRESHET_TRY(const Rows figures,
+  FRESHET_TRY(const Rows rows,
               connection.Query(
                   fmt::format("SELECT oid, pg_relation_filenode(oid), pg_relation_size(oid) / {},"
                               " reltoastrelid <> 0, reltuples::int8 FROM pg_class"
                               " WHERE oid = ANY ('{{{}}}'::oid[])",
-                              kBlockBytes, OidList(parts)),
+                              kBlockBytes, oids),
                   stop));
-  Table table{.source = std::move(source), .parts = {}, .sizer = SizerOf(options_, by_key)};
-  const bool begun = so_far != nullptr && so_far->begun;
-  table.phase = begun ? Phase::kReading : so_far != nullptr ? Phase::kWanted : Phase::kNew;
-  table.watched_whole = !begun;
-  table.begun_xid = begun ? so_far->begun_xid : now.xmin();
-  table.since = clock_.Monotonic();
-  for (CatalogTable& relation : parts) {
-    Part part{.relation = relation, .plan = PartPlan(id, relation.id, by_key)};
-    if (begun) {
-      const auto step = so_far->parts.find(relation.id);
-      if (step != so_far->parts.end()) part.plan.Resume(step->second);
+  std::unordered_map<int64_t, int> row_of;
+  for (int i = 0; i < rows.size(); ++i) row_of[rows.integer(i, 0)] = i;
+  for (Table* table : tables) {
+    const change::TableId id = table->source.table.id;
+    table->begun_xid = table->so_far.begun ? table->so_far.begun_xid : now.xmin();
+    for (const CatalogTable& relation : table->source.parts) {
+      Part part{.relation = relation, .plan = PartPlan(id, relation.id, by_key)};
+      const auto step = table->so_far.parts.find(relation.id);
+      if (step != table->so_far.parts.end()) part.plan.Resume(step->second);
+      if (const auto row = row_of.find(int64_t{relation.id.value}); row != row_of.end()) {
+        const int i = row->second;
+        part.plan.Found(static_cast<uint32_t>(rows.integer(i, 1)), rows.integer(i, 2));
+        part.toasts = rows.boolean(i, 3);
+        const int64_t tuples = rows.integer(i, 4);  // 0 or -1: never analysed
+        if (tuples > 0)
+          table->rows_estimated = std::max<int64_t>(table->rows_estimated, 0) + tuples;
+      }
+      table->parts.push_back(std::move(part));
     }
-    for (int i = 0; i < figures.size(); ++i) {
-      if (figures.integer(i, 0) != int64_t{relation.id.value}) continue;
-      part.plan.Found(static_cast<uint32_t>(figures.integer(i, 1)), figures.integer(i, 2));
-      part.toasts = figures.boolean(i, 3);
-      const int64_t rows = figures.integer(i, 4);
-      if (rows > 0) table.rows_estimated = std::max<int64_t>(table.rows_estimated, 0) + rows;
-    }
-    table.parts.push_back(std::move(part));
+    table->so_far = {};
+    table->joined = true;
+    join_.Watch(id, now);
   }
-  join_.Watch(id, now);
-  tables_.push_back(std::move(table));
   return {};
 }
 
+bool LiveSnapshot::Has(change::TableId table) const {
+  return std::any_of(tables_.begin(), tables_.end(),
+                     [&](const Table& each) { return each.source.table.id == table; });
+}
+
 void LiveSnapshot::DoNotWant(change::TableId table) {
-  Source source{.table = {.id = table, .name = {}, .root = table}, .columns = {}, .row_filter = ""};
-  tables_.push_back({.source = std::move(source),
+  tables_.push_back({.source = {.table = {.id = table, .name = {}, .root = table}},
+                     .joined = true,
                      .phase = Phase::kWanted,
                      .parts = {},
                      .sizer = SizerOf(options_, false),
                      .gone = true,
                      .may_read = true});
+}
+
+/// Brings tables into the stream that are not in it yet.
+Status LiveSnapshot::Join(std::stop_token stop) {
+  const Nanos now = clock_.Monotonic();
+  for (Table& table : tables_) {
+    if (table.joined || table.phase != Phase::kWanted || now < table.not_before) continue;
+    auto joined = joiner_.Join(table.source.table.id, stop);
+    if (!joined.has_value()) {
+      const Error& error = joined.error();
+      if (error.kind == ErrorKind::kGap || error.kind == ErrorKind::kCancelled) return Fail(error);
+      if (error.kind == ErrorKind::kNotFound) {
+        table.gone = table.joined = true;
+        continue;
+      }
+      if (table.pause == Nanos(0)) {
+        logging::Warning("a table cannot be added yet", {{"error", error.message}});
+      }
+      TryLater(table, error.message);
+      continue;
+    }
+    if (!joined->has_value()) {
+      return Fail(ErrorKind::kUnavailable, "the stream begins anew, so that it carries {}",
+                  change::ToString(table.source.table.name));
+    }
+    table.source = **std::move(joined);
+    table.pause = Nanos(0);
+    table.waits_for.clear();
+    Table* const one[] = {&table};
+    FRESHET_RETURN_IF_ERROR(Watch(one, stop));
+  }
+  return {};
 }
 
 ChunkReader& LiveSnapshot::Reader() {
@@ -133,6 +191,7 @@ void LiveSnapshot::Observe(const ChangeBatch& batch) {
 }
 
 Result<bool> LiveSnapshot::Work(std::stop_token stop) {
+  FRESHET_RETURN_IF_ERROR(joiner_.Serve(*this, stop));
   if (tables_.empty()) {
     if (reader_ != nullptr) {
       reader_.reset();
@@ -143,6 +202,7 @@ Result<bool> LiveSnapshot::Work(std::stop_token stop) {
     }
     return false;
   }
+  FRESHET_RETURN_IF_ERROR(Join(stop));
   FRESHET_RETURN_IF_ERROR(LookAtTransactions(stop));
   FRESHET_RETURN_IF_ERROR(TakeEvents(stop));
   StartChunks();
@@ -153,7 +213,7 @@ Result<bool> LiveSnapshot::Work(std::stop_token stop) {
 /// Finds out which transactions have ended that tables wait for.
 Status LiveSnapshot::LookAtTransactions(std::stop_token stop) {
   const bool waiting = std::any_of(tables_.begin(), tables_.end(),
-                                   [](const Table& table) { return !table.may_read; });
+                                   [](const Table& each) { return each.joined && !each.may_read; });
   const Nanos now = clock_.Monotonic();
   if (!waiting || now - looked_ < kLookInterval) return {};
   looked_ = now;
@@ -164,7 +224,7 @@ Status LiveSnapshot::LookAtTransactions(std::stop_token stop) {
   FRESHET_TRY(const TxidSnapshot snapshot, TxidSnapshot::Parse(seen->at(0, 0)));
   join_.Learn(snapshot);
   for (Table& table : tables_) {
-    if (table.may_read) continue;
+    if (table.may_read || !table.joined) continue;
     const std::vector<uint64_t> waits = join_.WaitsFor(table.source.table.id);
     table.may_read = waits.empty();
     table.waits_for = waits.empty()
@@ -349,9 +409,8 @@ LiveSnapshot::Tables::iterator LiveSnapshot::NextToBegin() {
 }
 
 std::optional<Lsn> LiveSnapshot::awaits() {
-  const bool step = std::any_of(tables_.begin(), tables_.end(), [&](Table& table) {
-    return table.phase == Phase::kNew || Conclude(table);
-  });
+  const bool step =
+      std::any_of(tables_.begin(), tables_.end(), [&](Table& table) { return Conclude(table); });
   if (step || NextToBegin() != tables_.end()) return Lsn{};
   const ChunkEvent* event = reader_ == nullptr ? nullptr : reader_->Front();
   const auto* piece = event == nullptr ? nullptr : std::get_if<ChunkPiece>(event);
@@ -360,7 +419,7 @@ std::optional<Lsn> LiveSnapshot::awaits() {
   return chunk.given_up ? Lsn{} : chunk.opened->behind;
 }
 
-Result<std::shared_ptr<const ChangeBatch>> LiveSnapshot::Next(const Position& behind, Lsn passed) {
+std::shared_ptr<const ChangeBatch> LiveSnapshot::Announce(const Position& behind) {
   std::shared_ptr<ChangeBatch> steps;
   for (Table& table : tables_) {
     if (table.phase != Phase::kNew) continue;
@@ -368,6 +427,11 @@ Result<std::shared_ptr<const ChangeBatch>> LiveSnapshot::Next(const Position& be
     steps->snapshots.push_back({.step = SnapshotStep::kWanted, .table = table.source.table.id});
     table.phase = Phase::kWanted;
   }
+  return steps;
+}
+
+Result<std::shared_ptr<const ChangeBatch>> LiveSnapshot::Next(const Position& behind, Lsn passed) {
+  std::shared_ptr<ChangeBatch> steps;
   for (auto table = tables_.begin(); table != tables_.end();) {
     const auto each = table++;
     if (!Conclude(*each)) continue;

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -21,6 +22,7 @@
 #include "postgres/options.h"
 #include "postgres/receiver.h"
 #include "postgres/status_board.h"
+#include "postgres/table_choice.h"
 
 namespace freshet::postgres {
 
@@ -37,22 +39,39 @@ namespace freshet::postgres {
 class LiveSnapshot final : public Receiver::Inset {
  public:
   /// A table to be read.
-  struct Source {
-    CatalogTable table;
-    std::vector<std::string> columns;  ///< published; empty: all but generated ones
-    std::string row_filter;            ///< the publication's condition; empty: all rows
+  struct Wanted {
+    ChosenTable table;
+    const change::UnfinishedSnapshot* so_far = nullptr;  ///< by the log; null: it knows nothing
+    bool replaces = true;                                ///< targets empty it first
+  };
+
+  /// Brings a table into the stream.
+  class Joiner {
+   public:
+    virtual ~Joiner() = default;
+
+    /// Has the publication carry `table`, and lets it through. Called once the log has the table
+    /// as wanted, so that no change of it can come before. Tried again later when it fails with
+    /// kUnavailable, kBusy, kDenied, kConfig, kNotFound or kUnsupported; nullopt: it takes a new
+    /// connection.
+    virtual Result<std::optional<ChosenTable>> Join(change::TableId table,
+                                                    std::stop_token stop) = 0;
+
+    /// Does what others ask of the stream. Called often. Errors end the stream.
+    virtual Status Serve(LiveSnapshot& snapshot, std::stop_token stop) = 0;
   };
 
   /// All references outlive it. The catalog's session is used for short questions.
-  LiveSnapshot(const Options& options, Catalog& catalog, StatusBoard& board, const Clock& clock);
+  LiveSnapshot(const Options& options, Catalog& catalog, Joiner& joiner, StatusBoard& board,
+               const Clock& clock);
   ~LiveSnapshot() override;
 
-  /// Wants a table's rows. `so_far`: what the log says of it; null: nothing yet. `parts`: the
-  /// relations with its rows: the leaves of a partition tree, else the table itself.
-  /// The publication must have the table, and nothing of the stream that is not known to the log
-  /// may have been received. Errors: those of Connection.
-  Status Want(Source source, std::vector<CatalogTable> parts,
-              const change::UnfinishedSnapshot* so_far, std::stop_token stop);
+  /// Wants rows of tables. What of a table that is published was streamed so far must be known to
+  /// the log. Errors: those of Connection.
+  Status Want(std::vector<Wanted> wanted, std::stop_token stop);
+
+  /// Whether a table's rows are wanted or read.
+  bool Has(change::TableId table) const;
 
   /// A table of the log that is not chosen any more, or gone: its snapshot ends here.
   void DoNotWant(change::TableId table);
@@ -60,6 +79,7 @@ class LiveSnapshot final : public Receiver::Inset {
   bool has_tables() const { return !tables_.empty(); }
 
   void Observe(const change::ChangeBatch& batch) override;
+  std::shared_ptr<const change::ChangeBatch> Announce(const change::Position& behind) override;
   Result<bool> Work(std::stop_token stop) override;
   Result<std::shared_ptr<const change::ChangeBatch>> Next(const change::Position& behind,
                                                           change::Lsn passed) override;
@@ -72,7 +92,7 @@ class LiveSnapshot final : public Receiver::Inset {
 
   enum class Phase : uint8_t {
     kNew,       ///< the log does not know yet that it is wanted
-    kWanted,    ///< waits for transactions and for its turn
+    kWanted,    ///< joins the stream, waits for transactions and for its turn
     kReading,   ///< kBegun is in the log
     kSweeping,  ///< every part was read
   };
@@ -86,7 +106,8 @@ class LiveSnapshot final : public Receiver::Inset {
   };
 
   struct Table {
-    Source source;
+    ChosenTable source;
+    bool joined = false;  ///< published, let through, and watched
     Phase phase = Phase::kNew;
     bool replaces = true;
     bool watched_whole = false;  ///< since before it was begun: saw_unchanged() tells all
@@ -103,6 +124,7 @@ class LiveSnapshot final : public Receiver::Inset {
     int64_t rows = 0;  ///< of this run
     int64_t bytes = 0;
     int64_t rows_estimated = -1;
+    change::UnfinishedSnapshot so_far = {};
   };
   using Tables = std::list<Table>;  ///< nodes do not move
 
@@ -122,6 +144,8 @@ class LiveSnapshot final : public Receiver::Inset {
     change::Xid xid;
   };
 
+  Status Join(std::stop_token stop);
+  Status Watch(std::span<Table* const> tables, std::stop_token stop);
   ChunkReader& Reader();
   Status TakeEvents(std::stop_token stop);
   Status Opened(int64_t id, ChunkOpened opened);
@@ -149,6 +173,7 @@ class LiveSnapshot final : public Receiver::Inset {
 
   const Options& options_;
   Catalog& catalog_;
+  Joiner& joiner_;
   StatusBoard& board_;
   const Clock& clock_;
   ChunkJoin join_;

@@ -12,6 +12,11 @@ std::string Quoted(const change::TableName& name) {
   return Connection::QuoteIdentifier(name.schema) + "." + Connection::QuoteIdentifier(name.table);
 }
 
+/// ONLY: a table that others inherit from stands for its own rows.
+std::string Only(const CatalogTable& table) {
+  return (table.partitioned ? "" : "ONLY ") + Quoted(table.name);
+}
+
 }  // namespace
 
 const PublishedTable* Publication::Find(const change::TableName& table) const {
@@ -97,12 +102,18 @@ std::string CreatePublicationSql(const std::string& name, std::span<const Catalo
                                  int server_major) {
   std::string sql = "CREATE PUBLICATION " + Connection::QuoteIdentifier(name) + " FOR TABLE ";
   for (size_t i = 0; i < tables.size(); ++i) {
-    // ONLY: a table that others inherit from stands for its own rows.
-    sql += i == 0 ? "" : ", ";
-    sql += tables[i].partitioned ? Quoted(tables[i].name) : "ONLY " + Quoted(tables[i].name);
+    sql += (i == 0 ? "" : ", ") + Only(tables[i]);
   }
   if (server_major >= 13) sql += " WITH (publish_via_partition_root = true)";
   return sql;
+}
+
+std::string AddToPublicationSql(const std::string& name, const CatalogTable& table,
+                                int server_major) {
+  const std::string add =
+      "ALTER PUBLICATION " + Connection::QuoteIdentifier(name) + " ADD TABLE " + Only(table);
+  if (server_major > 12) return add;
+  return "BEGIN; LOCK TABLE " + Only(table) + " IN SHARE ROW EXCLUSIVE MODE; " + add + "; COMMIT";
 }
 
 }  // namespace freshet::postgres

@@ -44,4 +44,9 @@ std::string ReasonNotToPublish(const CatalogTable& table);
 std::string CreatePublicationSql(const std::string& name, std::span<const CatalogTable> tables,
                                  int server_major);
 
+/// "ALTER PUBLICATION ... ADD TABLE ...". Up to 12 in one transaction with a lock that waits for
+/// writers, since there a session may not hear of it in time and leave out its changes.
+std::string AddToPublicationSql(const std::string& name, const CatalogTable& table,
+                                int server_major);
+
 }  // namespace freshet::postgres

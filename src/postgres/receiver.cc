@@ -23,13 +23,13 @@ constexpr int64_t kMaxMessagesPerRound = 20'000;
 
 }  // namespace
 
-Receiver::Receiver(ReplicationStream stream, Assembler& assembler, TableGate gate,
+Receiver::Receiver(ReplicationStream stream, Assembler& assembler, TableGate& gate,
                    CaptureOutput& output, Companion& companion, StatusBoard& board,
                    const Clock& clock, const Timing& timing, const change::Position& position,
                    bool inside, Inset* inset)
     : stream_(std::move(stream)),
       assembler_(assembler),
-      gate_(std::move(gate)),
+      gate_(gate),
       output_(output),
       companion_(companion),
       board_(board),
@@ -46,6 +46,7 @@ Receiver::Receiver(ReplicationStream stream, Assembler& assembler, TableGate gat
       last_companion_(Now()) {}
 
 Status Receiver::Run(std::stop_token stop) {
+  if (inset_ != nullptr && !inside_) TakePlaced(inset_->Announce(emitted_));
   while (!stop.stop_requested()) {
     FRESHET_RETURN_IF_ERROR(Receive());
     FRESHET_RETURN_IF_ERROR(LookAround(stop));  // before anything received is passed on
@@ -171,8 +172,13 @@ Status Receiver::PlaceInset(std::stop_token stop) {
     EnterFlowing();
   }
   if (!works) return {};
+  if (inside_ || pending_.size() >= kMaxPending) return {};
+  if (auto first = inset_->Announce(emitted_)) {
+    TakePlaced(std::move(first));
+    return {};
+  }
   const std::optional<change::Lsn> awaited = inset_->awaits();
-  if (!awaited.has_value() || inside_ || pending_.size() >= kMaxPending) return {};
+  if (!awaited.has_value()) return {};
   // A target may be ahead of a log that lost its end, up to what the server had when we connected:
   // it would take a piece placed before that for one it has.
   const bool behind_targets = emitted_.commit_end >= timing_.end_at_connect;
@@ -190,10 +196,15 @@ Status Receiver::PlaceInset(std::stop_token stop) {
   while (!inside_ && pending_.size() < kMaxPending) {
     FRESHET_TRY(auto batch, inset_->Next(emitted_, passed));
     if (batch == nullptr) break;
-    emitted_ = {batch->transactions.back().end_lsn, batch->transactions.back().ordinal};
-    pending_.push_back(std::move(batch));
+    TakePlaced(std::move(batch));
   }
   return {};
+}
+
+void Receiver::TakePlaced(std::shared_ptr<const change::ChangeBatch> batch) {
+  if (batch == nullptr) return;
+  emitted_ = change::PositionBehind(batch->transactions.back());
+  pending_.push_back(std::move(batch));
 }
 
 Status Receiver::OfferPending(Nanos timeout, std::stop_token stop) {

@@ -55,6 +55,11 @@ class Receiver {
     /// Moves what goes on beside the stream. True while there is anything to place, now or later.
     virtual Result<bool> Work(std::stop_token stop) = 0;
 
+    /// What must stand in the log before anything more of the stream, behind `behind`; null:
+    /// nothing. Called where no transaction is half passed, for the first time before any change
+    /// was received.
+    virtual std::shared_ptr<const change::ChangeBatch> Announce(const change::Position& behind) = 0;
+
     /// What stands next behind `behind`, where no transaction is half passed and all that was
     /// committed before `passed` was observed; its position is the next one behind `behind`. Null:
     /// nothing yet.
@@ -93,7 +98,7 @@ class Receiver {
 
   /// All references outlive the receiver. `position` is where the stream goes on, `inside` a
   /// transaction or not. `inset` may be null.
-  Receiver(ReplicationStream stream, Assembler& assembler, TableGate gate, CaptureOutput& output,
+  Receiver(ReplicationStream stream, Assembler& assembler, TableGate& gate, CaptureOutput& output,
            Companion& companion, StatusBoard& board, const Clock& clock, const Timing& timing,
            const change::Position& position, bool inside, Inset* inset);
 
@@ -120,6 +125,9 @@ class Receiver {
   /// Places what the inset has, where the stream stands between two transactions.
   Status PlaceInset(std::stop_token stop);
 
+  /// Takes one of the inset's batches.
+  void TakePlaced(std::shared_ptr<const change::ChangeBatch> batch);
+
   /// Offers waiting batches. Waits at most `timeout` for room.
   Status OfferPending(Nanos timeout, std::stop_token stop);
 
@@ -133,7 +141,7 @@ class Receiver {
 
   ReplicationStream stream_;
   Assembler& assembler_;
-  TableGate gate_;
+  TableGate& gate_;
   CaptureOutput& output_;
   Companion& companion_;
   StatusBoard& board_;

@@ -21,6 +21,15 @@ class TableGate {
   TableGate(TableFilter filter, std::unordered_set<uint32_t> chosen)
       : filter_(std::move(filter)), chosen_(std::move(chosen)) {}
 
+  /// Lets `chosen` through as well, and whatever matches `filter` instead of the filter before.
+  void Choose(TableFilter filter, const std::unordered_set<uint32_t>& chosen) {
+    filter_ = std::move(filter);
+    chosen_.insert(chosen.begin(), chosen.end());
+  }
+
+  /// The stream named this table, and was turned away: it does not name it again.
+  bool ignores(change::TableId table) const { return ignored_.contains(table.value); }
+
   /// `message` as it may pass: itself, empty when it must not, or, for a TRUNCATE of chosen and
   /// other tables together, one that names the chosen ones, valid until the next call.
   std::span<const std::byte> Filter(std::span<const std::byte> message) {

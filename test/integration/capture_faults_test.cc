@@ -16,8 +16,10 @@ using change::Lsn;
 using test::MemoryOutput;
 using test::PostgresServer;
 using test::RunningCapture;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class CaptureFaultsTest : public test::OwnServerTest {};
 
@@ -389,46 +391,71 @@ TEST_P(CaptureFaultsTest, APublicationMadeAnewIsAGap) {
   EXPECT_THAT(error.message, HasSubstr("made anew"));
 }
 
-TEST_P(CaptureFaultsTest, ATableThatCameLaterIsAGapUntilItIsExcluded) {
+TEST_P(CaptureFaultsTest, ATableThatCameLaterJoinsAtTheNextStart) {
   options_.tables = {"public.*"};
   CaptureOnce();
-  Run("CREATE TABLE public.later (id int PRIMARY KEY)");
-
-  const Error error = RunToError();
-
-  EXPECT_EQ(error.kind, ErrorKind::kGap) << error;
-  EXPECT_THAT(error.message, HasSubstr("\"public\".\"later\""));
-  options_.exclude = {"public.later"};
-  Run("INSERT INTO public.t VALUES (2, 'x')");
-  CaptureWithRetries(2);
-}
-
-TEST_P(CaptureFaultsTest, ATableAddedToThePublicationLaterIsAGap) {
-  options_.tables = {"public.*"};
-  CaptureOnce();
-  Run("CREATE TABLE public.later (id int PRIMARY KEY); INSERT INTO public.later VALUES (1);"
-      "ALTER PUBLICATION freshet ADD TABLE public.later");
-
-  const Error error = RunToError();
-
-  EXPECT_EQ(error.kind, ErrorKind::kGap) << error;
-  EXPECT_THAT(error.message, HasSubstr("public.later was added to publication"));
-}
-
-TEST_P(CaptureFaultsTest, ATableAddedToThePublicationUnderTheStreamIsAGap) {
-  options_.tables = {"public.*"};
-  CaptureOnce();
-  RunningCapture capture(options_, output_);
-  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
-
+  const size_t before = output_.Events().size();
   Run("CREATE TABLE public.later (id int PRIMARY KEY); INSERT INTO public.later VALUES (1)");
-  Run("ALTER PUBLICATION freshet ADD TABLE public.later");
+  RunningCapture capture(options_, output_);
+
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
   Run("INSERT INTO public.later VALUES (2)");
 
-  const auto end = capture.WaitEnd();
-  ASSERT_TRUE(end.has_value() && !end->has_value());
-  EXPECT_EQ(end->error().kind, ErrorKind::kGap) << end->error();
-  EXPECT_THAT(end->error().message, HasSubstr("public.later was added to publication"));
+  ASSERT_TRUE(output_.WaitForEvents(before + 2));
+  const auto events = output_.Events();
+  EXPECT_EQ(events[before], "snapshot public.later 1");
+  EXPECT_EQ(events[before + 1], "insert public.later 2");
+}
+
+TEST_P(CaptureFaultsTest, ATableAddedToThePublicationLaterHasItsRowsRead) {
+  options_.tables = {"public.*"};
+  CaptureOnce();
+  const size_t before = output_.Events().size();
+  Run("CREATE TABLE public.later (id int PRIMARY KEY); INSERT INTO public.later VALUES (1);"
+      "ALTER PUBLICATION freshet ADD TABLE public.later");
+  RunningCapture capture(options_, output_);
+
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
+
+  ASSERT_TRUE(output_.WaitForEvents(before + 1));
+  EXPECT_EQ(output_.Events().back(), "snapshot public.later 1");
+}
+
+/// The log must know that rows are lacking before it has the first change.
+TEST_P(CaptureFaultsTest, ATableAddedToThePublicationUnderTheStreamIsWantedFirst) {
+  options_.tables = {"public.*"};
+  CaptureOnce();
+  {
+    RunningCapture capture(options_, output_);
+    ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
+    Run("CREATE TABLE public.later (id int PRIMARY KEY); INSERT INTO public.later VALUES (1)");
+    Run("ALTER PUBLICATION freshet ADD TABLE public.later");
+    Run("INSERT INTO public.later VALUES (2)");
+    const auto end = capture.WaitEnd();
+    ASSERT_TRUE(end.has_value() && !end->has_value());
+    EXPECT_EQ(end->error().kind, ErrorKind::kUnavailable) << end->error();
+    EXPECT_THAT(end->error().message, HasSubstr("public.later joined the stream"));
+  }
+  for (const std::string& event : output_.Events()) EXPECT_THAT(event, Not(HasSubstr("later")));
+
+  RunningCapture again(options_, output_);
+
+  ASSERT_TRUE(again.WaitForState(CaptureState::kStreaming)) << again.status().reason;
+  const auto events = output_.Events();
+  EXPECT_THAT(events, Contains("snapshot public.later 1"));
+  EXPECT_THAT(events, Contains("insert public.later 2"));
+}
+
+TEST_P(CaptureFaultsTest, ATableWithoutAKeyThatCameLaterIsAGap) {
+  options_.tables = {"public.*"};
+  CaptureOnce();
+  Run("CREATE TABLE public.later (id int); ALTER TABLE public.later REPLICA IDENTITY FULL");
+
+  const Error error = RunToError();
+
+  EXPECT_EQ(error.kind, ErrorKind::kGap) << error;
+  EXPECT_THAT(error.message, HasSubstr("public.later"));
+  EXPECT_THAT(error.message, HasSubstr("no key"));
 }
 
 TEST_P(CaptureFaultsTest, APartitionAddedUnderTheStreamIsNoGap) {

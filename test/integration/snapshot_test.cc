@@ -194,6 +194,139 @@ TEST_P(SnapshotTest, AStopEndsItAtOnceAndLeavesItUnfinished) {
   EXPECT_EQ(output_.resume().appended.commit_end, Lsn{});
 }
 
+/// Tables whose rows are read while others are streamed.
+class LiveSnapshotTest : public SnapshotTest {
+ protected:
+  /// Starts with public.t of two rows.
+  void StartStreaming() {
+    Run("CREATE TABLE public.t (id int PRIMARY KEY, v text); INSERT INTO public.t VALUES (1, 'a'),"
+        " (2, 'b')");
+    options_.tables = {"public.t"};
+    capture_.emplace(options_, output_);
+    ASSERT_TRUE(capture_->WaitForState(CaptureState::kStreaming)) << capture_->status().reason;
+  }
+
+  /// Waits until no table's rows are being read.
+  bool WaitUntilRead() {
+    return output_.WaitUntil([&] {
+      const auto tables = capture_->status().snapshot;
+      return output_.resume().snapshots.unfinished().empty() &&
+             std::all_of(tables.begin(), tables.end(), [](const auto& t) { return t.done; });
+    });
+  }
+
+  std::vector<std::string> EventsOf(const std::string& table) {
+    std::vector<std::string> out;
+    for (std::string& event : output_.Events()) {
+      if (event.find(table + " ") != std::string::npos) out.push_back(std::move(event));
+    }
+    return out;
+  }
+
+  std::optional<RunningCapture> capture_;
+};
+
+TEST_P(LiveSnapshotTest, ATableChosenLaterJoinsWithItsRows) {
+  StartStreaming();
+  Run("CREATE TABLE public.later (id int PRIMARY KEY); INSERT INTO public.later VALUES (1), (2)");
+
+  const Status chosen = capture_->capture().Reload({"public.t", "public.later"}, {});
+
+  ASSERT_TRUE(chosen.has_value()) << chosen.error();
+  ASSERT_TRUE(output_.WaitUntil([&] { return EventsOf("public.later").size() == 2; }));
+  ASSERT_TRUE(WaitUntilRead());
+  Run("INSERT INTO public.later VALUES (3); INSERT INTO public.t VALUES (3, 'c')");
+  ASSERT_TRUE(output_.WaitUntil([&] { return EventsOf("public.later").size() == 3; }));
+  EXPECT_THAT(EventsOf("public.later"),
+              testing::ElementsAre("snapshot public.later 1", "snapshot public.later 2",
+                                   "insert public.later 3"));
+  EXPECT_EQ(capture_->status().reconnects_total, 0);
+  EXPECT_FALSE(capture_->ended());
+}
+
+/// The rows it wrote before are in no stream, those after may be.
+TEST_P(LiveSnapshotTest, ATransactionThatRunsWhileATableJoinsIsWaitedFor) {
+  StartStreaming();
+  Run("CREATE TABLE public.later (id int PRIMARY KEY)");
+  auto writer = Connection::Connect(url());
+  ASSERT_TRUE(writer.has_value());
+  ASSERT_TRUE(writer->Execute("BEGIN; INSERT INTO public.t VALUES (9, 'z')").has_value());
+
+  const Status chosen = capture_->capture().Reload({"public.*"}, {});
+
+  ASSERT_TRUE(chosen.has_value()) << chosen.error();
+  ASSERT_TRUE(output_.WaitUntil([&] {
+    for (const SnapshotTable& table : capture_->status().snapshot) {
+      if (table.name.table == "later" && table.waits_for.find("have to end") != std::string::npos)
+        return true;
+    }
+    return false;
+  }));
+  ASSERT_TRUE(writer->Execute("INSERT INTO public.later VALUES (7); COMMIT").has_value());
+  ASSERT_TRUE(WaitUntilRead());
+  EXPECT_THAT(EventsOf("public.later"), testing::Contains("snapshot public.later 7"));
+}
+
+TEST_P(LiveSnapshotTest, ATableNobodyHasIsRefusedAndTheChoiceStays) {
+  StartStreaming();
+
+  const Status chosen = capture_->capture().Reload({"public.t", "public.nowhere"}, {});
+
+  ASSERT_FALSE(chosen.has_value());
+  EXPECT_EQ(chosen.error().kind, ErrorKind::kNotFound) << chosen.error();
+  Run("INSERT INTO public.t VALUES (3, 'c')");
+  EXPECT_TRUE(output_.WaitUntil([&] { return EventsOf("public.t").size() == 3; }));
+}
+
+TEST_P(LiveSnapshotTest, ATableIsReadOnceMore) {
+  StartStreaming();
+
+  const Status asked = capture_->capture().RequestSnapshot({"public", "t"}, true);
+
+  ASSERT_TRUE(asked.has_value()) << asked.error();
+  ASSERT_TRUE(output_.WaitUntil([&] { return EventsOf("public.t").size() == 4; }));
+  ASSERT_TRUE(WaitUntilRead());
+  bool replaced = false;
+  for (const auto& batch : output_.batches()) {
+    for (const auto& step : batch->snapshots) {
+      replaced |= step.step == change::SnapshotStep::kBegun && step.replaces;
+    }
+  }
+  EXPECT_TRUE(replaced);
+}
+
+TEST_P(LiveSnapshotTest, WhatCannotBeReadIsRefusedWithTheReason) {
+  StartStreaming();
+  Run("CREATE TABLE public.plain (id int); ALTER TABLE public.plain REPLICA IDENTITY FULL");
+  Capture& capture = capture_->capture();
+
+  const Status other = capture.RequestSnapshot({"public", "plain"}, true);
+  const Status keyless = capture.Reload({"public.*"}, {});
+
+  ASSERT_FALSE(other.has_value());
+  EXPECT_EQ(other.error().kind, ErrorKind::kConfig) << other.error();
+  ASSERT_FALSE(keyless.has_value());
+  EXPECT_EQ(keyless.error().kind, ErrorKind::kUnsupported) << keyless.error();
+}
+
+TEST_P(LiveSnapshotTest, ATableLeftOutAndChosenAgainIsReadAgain) {
+  Run("CREATE TABLE public.other (id int PRIMARY KEY); INSERT INTO public.other VALUES (1)");
+  StartStreaming();
+  ASSERT_TRUE(capture_->capture().Reload({"public.*"}, {}).has_value());
+  ASSERT_TRUE(output_.WaitUntil([&] { return EventsOf("public.other").size() == 1; }));
+  ASSERT_TRUE(WaitUntilRead());
+
+  ASSERT_TRUE(capture_->capture().Reload({"public.t"}, {}).has_value());
+
+  const auto end = capture_->WaitEnd();  // the caller runs it again
+  ASSERT_TRUE(end.has_value() && !end->has_value());
+  EXPECT_EQ(end->error().kind, ErrorKind::kUnavailable) << end->error();
+}
+
+INSTANTIATE_TEST_SUITE_P(Majors, LiveSnapshotTest,
+                         ::testing::ValuesIn(PostgresServer::InstalledMajors()),
+                         [](const auto& tested) { return std::to_string(tested.param); });
+
 INSTANTIATE_TEST_SUITE_P(Majors, SnapshotTest,
                          ::testing::ValuesIn(PostgresServer::InstalledMajors()),
                          [](const auto& tested) { return std::to_string(tested.param); });

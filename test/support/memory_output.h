@@ -96,6 +96,7 @@ class RunningCapture {
   ~RunningCapture();
 
   postgres::CaptureStatus status() const { return capture_->status(); }
+  postgres::Capture& capture() { return *capture_; }
 
   /// Waits for a state. False after 30 s, or when the run ends before.
   bool WaitForState(postgres::CaptureState state);

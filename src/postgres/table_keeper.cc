@@ -1,0 +1,206 @@
+#include "postgres/table_keeper.h"
+
+#include <algorithm>
+
+#include "postgres/pgoutput.h"
+
+namespace freshet::postgres {
+
+TableKeeper::TableKeeper(Options& options, Catalog& catalog, TableGate& gate, SideWatch& watch,
+                         RequestDesk& desk, TableFilter filter, const Choice& choice, Ids known,
+                         Ids& left_out)
+    : options_(options),
+      catalog_(catalog),
+      gate_(gate),
+      watch_(watch),
+      desk_(desk),
+      filter_(std::move(filter)),
+      known_(std::move(known)),
+      left_out_(left_out),
+      any_(known_.empty()),
+      grows_(choice.all_tables) {
+  for (const change::TableId id : choice.all) there_.insert(id.value);
+  Ids chosen;
+  for (const auto& [relation, filenode] : choice.Filenodes()) chosen.insert(relation);
+  for (const uint32_t id : known_) {
+    if (!chosen.contains(id) && there_.contains(id)) left_out_.insert(id);
+  }
+}
+
+Status TableKeeper::WantMissing(const Choice& choice, const change::SnapshotLedger& snapshots,
+                                LiveSnapshot& snapshot, std::stop_token stop) {
+  std::vector<LiveSnapshot::Wanted> wanted;
+  for (const auto& [id, unfinished] : snapshots.unfinished()) {
+    left_out_.erase(id.value);
+    if (const ChosenTable* chosen = choice.Find(id)) {
+      wanted.push_back({.table = *chosen, .so_far = &unfinished});
+    } else {
+      snapshot.DoNotWant(id);
+    }
+  }
+  for (const ChosenTable& chosen : choice.tables) {
+    const uint32_t id = chosen.table.id.value;
+    if (any_ || (known_.contains(id) && !left_out_.contains(id))) continue;
+    if (snapshots.unfinished().contains(chosen.table.id)) continue;
+    if (const Status key = CheckKey(chosen); !key.has_value()) {
+      if (key.error().kind != ErrorKind::kUnsupported) return key;
+      return Fail(ErrorKind::kGap, "table {} came later than the log, and {}",
+                  change::ToString(chosen.table.name), key.error().message);
+    }
+    known_.insert(id);
+    wanted.push_back({.table = chosen});
+    if (left_out_.contains(id)) wanted.back().table.published = false;  // Join() sees to it
+  }
+  return snapshot.Want(std::move(wanted), stop);
+}
+
+Status TableKeeper::Serve(LiveSnapshot& snapshot, std::stop_token stop) {
+  bool anew = false;
+  desk_.Serve([&](const RequestDesk::Request& request) -> Status {
+    if (!request.choice.has_value()) {
+      return ReadAgain(request.table, request.replaces, snapshot, stop);
+    }
+    const auto& [tables, exclude] = *request.choice;
+    FRESHET_TRY(const bool needed, Choose(tables, exclude, snapshot, stop));
+    anew = anew || needed;
+    return {};
+  });
+  if (!anew) return {};
+  return Fail(ErrorKind::kUnavailable,
+              "the stream begins anew without the tables that are not chosen any more");
+}
+
+Status TableKeeper::CheckKey(const ChosenTable& table) {
+  FRESHET_TRY(const auto schema, catalog_.Resolve(table.relation));
+  if (!schema->key_columns().empty()) return {};
+  return Fail(ErrorKind::kUnsupported,
+              "table {} has no key, so its rows cannot be read beside the stream; give it a "
+              "primary key, exclude it, or begin with a new log folder and slot",
+              change::ToString(table.table.name));
+}
+
+Result<bool> TableKeeper::Choose(const std::vector<std::string>& tables,
+                                 const std::vector<std::string>& exclude, LiveSnapshot& snapshot,
+                                 std::stop_token stop) {
+  FRESHET_TRY(TableFilter filter, TableFilter::Create(tables, exclude));
+  if (any_) {
+    return Fail(ErrorKind::kUnsupported,
+                "with `snapshot: never` tables are chosen at the start only; restart");
+  }
+  FRESHET_TRY(const Choice choice, postgres::Choose(catalog_, filter, options_.publication, stop));
+  std::vector<LiveSnapshot::Wanted> wanted;
+  Ids chosen;
+  for (const ChosenTable& each : choice.tables) {
+    chosen.insert(each.table.id.value);
+    for (const CatalogTable& part : each.parts) chosen.insert(part.id.value);
+    const uint32_t id = each.table.id.value;
+    if (known_.contains(id) && !left_out_.contains(id)) continue;
+    if (snapshot.Has(each.table.id)) continue;
+    FRESHET_RETURN_IF_ERROR(CheckKey(each));
+    wanted.push_back({.table = each});
+    wanted.back().table.published = false;  // the gate has to let it through, too
+  }
+  const bool fewer = std::any_of(known_.begin(), known_.end(), [&](uint32_t id) {
+    return there_.contains(id) && !chosen.contains(id) && !left_out_.contains(id);
+  });
+  FRESHET_RETURN_IF_ERROR(snapshot.Want(std::move(wanted), stop));
+  known_.insert(chosen.begin(), chosen.end());
+  there_.insert(chosen.begin(), chosen.end());
+  options_.tables = tables;
+  options_.exclude = exclude;
+  filter_ = std::move(filter);
+  return fewer;
+}
+
+Status TableKeeper::ReadAgain(const change::TableName& table, bool replaces, LiveSnapshot& snapshot,
+                              std::stop_token stop) {
+  if (!filter_.Matches(table)) {
+    return Fail(ErrorKind::kConfig, "table {} is not chosen by `tables`; add it there first",
+                change::ToString(table));
+  }
+  if (any_) {
+    return Fail(ErrorKind::kConfig,
+                "with `snapshot: never` no rows are read; choose `snapshot: initial` to have some");
+  }
+  FRESHET_TRY(const Choice choice, postgres::Choose(catalog_, filter_, options_.publication, stop));
+  const auto chosen =
+      std::find_if(choice.tables.begin(), choice.tables.end(),
+                   [&](const ChosenTable& each) { return each.table.name == table; });
+  if (chosen == choice.tables.end()) {
+    return Fail(ErrorKind::kNotFound,
+                "table {} is not in the database, or a partition of one that is carried whole",
+                change::ToString(table));
+  }
+  if (snapshot.Has(chosen->table.id)) {
+    return Fail(ErrorKind::kBusy, "the rows of table {} are being read", change::ToString(table));
+  }
+  FRESHET_RETURN_IF_ERROR(CheckKey(*chosen));
+  LiveSnapshot::Wanted wanted{.table = *chosen, .replaces = replaces};
+  wanted.table.published = false;  // Join() looks again
+  return snapshot.Want({std::move(wanted)}, stop);
+}
+
+Result<std::optional<ChosenTable>> TableKeeper::Join(change::TableId table, std::stop_token stop) {
+  const auto find = [&]() -> Result<std::optional<ChosenTable>> {
+    FRESHET_TRY(const Choice choice,
+                postgres::Choose(catalog_, filter_, options_.publication, stop));
+    const ChosenTable* chosen = choice.Find(table);
+    if (chosen == nullptr) return Fail(ErrorKind::kNotFound, "the table is gone");
+    return *chosen;
+  };
+  FRESHET_TRY(std::optional<ChosenTable> chosen, find());
+  FRESHET_RETURN_IF_ERROR(CheckKey(*chosen));
+  if (!chosen->published) {
+    FRESHET_RETURN_IF_ERROR(Publish(catalog_, chosen->table, options_.publication, stop));
+    FRESHET_TRY(chosen, find());
+    if (!chosen->published) {
+      return Fail(ErrorKind::kConfig,
+                  "publication '{}' sends {} under other names; ALTER PUBLICATION {} SET "
+                  "(publish_via_partition_root = true)",
+                  options_.publication, change::ToString(chosen->table.name),
+                  Connection::QuoteIdentifier(options_.publication));
+    }
+  }
+  left_out_.erase(table.value);
+  bool ignored = gate_.ignores(table);
+  Ids ids{table.value};
+  for (const CatalogTable& part : chosen->parts) {
+    ids.insert(part.id.value);
+    ignored = ignored || gate_.ignores(part.id);
+  }
+  if (ignored) return std::optional<ChosenTable>();
+  gate_.Choose(filter_, ids);
+  FRESHET_TRY(const Choice now, postgres::Choose(catalog_, filter_, options_.publication, stop));
+  FRESHET_RETURN_IF_ERROR(watch_.Begin(now.Ids(), stop));
+  known_.insert(ids.begin(), ids.end());
+  return chosen;
+}
+
+Result<std::shared_ptr<const change::TableSchema>> TableKeeper::Resolve(
+    const pgoutput::Relation& relation) {
+  FRESHET_RETURN_IF_ERROR(Admit(relation.id));
+  return catalog_.Resolve(relation);
+}
+
+Status TableKeeper::Admit(change::TableId id) {
+  if (any_ || known_.contains(id.value)) return {};
+  // Made since, it is streamed from its first row on, if nobody had to add it.
+  if (grows_ && !there_.contains(id.value)) return {};
+  FRESHET_TRY(const std::vector<CatalogTable> all, catalog_.Tables());
+  const auto found = std::find_if(all.begin(), all.end(),
+                                  [&](const CatalogTable& table) { return table.id == id; });
+  // Dropped since, it misses nothing. A new partition comes under the name of its root.
+  const bool fits = found == all.end() || known_.contains(found->root.value);
+  if (!fits) {
+    return Fail(ErrorKind::kUnavailable,
+                "table {} joined the stream; it begins anew, so that the rows it had can be read",
+                change::ToString(found->name));
+  }
+  known_.insert(id.value);
+  for (const CatalogTable& table : all) {
+    if (known_.contains(table.root.value)) known_.insert(table.id.value);
+  }
+  return {};
+}
+
+}  // namespace freshet::postgres
