@@ -118,7 +118,7 @@ Result<TableRequest> TableRequestOf(const httplib::Request& request) {
   return out;
 }
 
-/// Counts requests that read data, so that they cannot take every thread.
+/// Counts requests that read data or wait for the stream, so that they cannot take every thread.
 class DataSlot {
  public:
   explicit DataSlot(std::atomic<int>& used)
@@ -140,7 +140,8 @@ Error NoControl() {
 }
 
 Error TooMany() {
-  return {ErrorKind::kBusy, fmt::format("{} queries run already; try again when one has ended",
+  return {ErrorKind::kBusy, fmt::format("{} queries or changes run already; try again when one has "
+                                        "ended",
                                         Server::kMaxDataRequests)};
 }
 
@@ -276,6 +277,8 @@ void Server::Impl::AddTable(const httplib::Request& request, httplib::Response& 
   if (!handlers.add_table) return AnswerProblem(response, NoControl());
   const auto asked = TableRequestOf(request);
   if (!asked.has_value()) return AnswerProblem(response, asked.error());
+  const DataSlot slot(data_requests);
+  if (!slot.taken()) return AnswerProblem(response, TooMany());
   const Result<bool> configured = handlers.add_table(asked->table);
   if (!configured.has_value()) return AnswerProblem(response, configured.error());
   response.status = 202;
@@ -286,6 +289,8 @@ void Server::Impl::Resnapshot(const httplib::Request& request, httplib::Response
   if (!handlers.resnapshot) return AnswerProblem(response, NoControl());
   const auto asked = TableRequestOf(request);
   if (!asked.has_value()) return AnswerProblem(response, asked.error());
+  const DataSlot slot(data_requests);
+  if (!slot.taken()) return AnswerProblem(response, TooMany());
   const Status taken = handlers.resnapshot(asked->table, asked->replaces);
   if (!taken.has_value()) return AnswerProblem(response, taken.error());
   response.status = 202;

@@ -69,7 +69,7 @@ class Server {
   static constexpr size_t kMaxSqlBytes = size_t{1} << 20;
   static constexpr size_t kMaxControlBytes = size_t{16} << 10;
   static constexpr int kMaxDataRequests =
-      3;  ///< /query and /scan at a time; the rest stays answerable
+      3;  ///< /query, /scan and changes at a time; the rest stays answerable
   static constexpr int kReadTimeoutSeconds = 5;
   static constexpr int kWriteTimeoutSeconds = 30;
 

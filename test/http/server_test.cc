@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <httplib.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -168,6 +169,11 @@ TEST_F(ServerTest, QueriesCannotTakeEveryThread) {
     changed.wait(lock, [&] { return release; });
     return sink::duckdb::QueryResult();
   };
+  std::atomic<int> changes = 0;
+  handlers.resnapshot = [&](const change::TableName&, bool) -> Status {
+    ++changes;
+    return {};
+  };
   Start(std::move(handlers));
   std::vector<std::jthread> slow;
   for (int i = 0; i < Server::kMaxDataRequests; ++i) {
@@ -180,6 +186,9 @@ TEST_F(ServerTest, QueriesCannotTakeEveryThread) {
   }
 
   const auto one_more = client_->Get("/query?sql=SELECT%201");
+  const auto change =
+      client_->Post("/tables/resnapshot", httplib::Headers{{kControlHeader, "1"}},
+                    R"({"schema": "public", "table": "orders"})", "application/json");
   const auto health = client_->Get("/healthz");
   {
     const std::lock_guard lock(mutex);
@@ -187,8 +196,10 @@ TEST_F(ServerTest, QueriesCannotTakeEveryThread) {
   }
   changed.notify_all();
 
-  ASSERT_TRUE(one_more && health);
+  ASSERT_TRUE(one_more && change && health);
   EXPECT_EQ(one_more->status, 503);
+  EXPECT_EQ(change->status, 503);
+  EXPECT_EQ(changes, 0);
   EXPECT_EQ(health->status, 200);
 }
 
