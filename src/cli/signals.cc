@@ -9,27 +9,27 @@
 #include <thread>
 
 #include "base/check.h"
-#include "base/mutex.h"
 #include "cli/exit_code.h"
 
 namespace freshet::cli {
 namespace {
 
-constexpr char kStop = 's';
-constexpr char kHangup = 'h';
-
 std::atomic<int> signals_seen{0};
-int wake_pipe[2] = {-1, -1};
+int stop_pipe[2] = {-1, -1};
+int hangup_pipe[2] = {-1, -1};
 
-void Wake(char what) { [[maybe_unused]] const ssize_t written = write(wake_pipe[1], &what, 1); }
-
-/// Only what is allowed in a signal handler: an atomic, write(), _exit().
-void OnSignal(int) {
-  if (signals_seen.fetch_add(1) > 0) _exit(static_cast<int>(ExitCode::kCancelled));
-  Wake(kStop);
+void Wake(const int (&pipe)[2]) {
+  const char byte = 0;
+  [[maybe_unused]] const ssize_t written = write(pipe[1], &byte, 1);
 }
 
-void OnHangupSignal(int) { Wake(kHangup); }
+/// Only what is allowed in a signal handler: an atomic, write(), _exit().
+void OnStopSignal(int) {
+  if (signals_seen.fetch_add(1) > 0) _exit(static_cast<int>(ExitCode::kCancelled));
+  Wake(stop_pipe);
+}
+
+void OnHangupSignal(int) { Wake(hangup_pipe); }
 
 void Handle(int signal, void (*handler)(int)) {
   struct sigaction action {};
@@ -39,58 +39,43 @@ void Handle(int signal, void (*handler)(int)) {
   CHECK(sigaction(signal, &action, nullptr) == 0);
 }
 
-/// Turns the handlers' bytes into a stop request and calls of a function, which may do what a
-/// handler must not.
+/// Calls `act` for each byte, until the pipe's other end is closed.
+void ForEachByte(const int (&pipe)[2], const std::function<void()>& act) {
+  while (true) {
+    char byte = 0;
+    const ssize_t got = read(pipe[0], &byte, 1);
+    if (got == 0) return;
+    if (got > 0) act();  // else interrupted
+  }
+}
+
+/// Turns the handler's bytes into a stop request; a stop callback may do what a handler must not.
 class Waiter {
  public:
-  Waiter() : had_terminal_(isatty(STDIN_FILENO) == 1) {
-    CHECK(pipe2(wake_pipe, O_CLOEXEC) == 0);
-    thread_ = std::jthread([this] { Serve(); });
-    Handle(SIGINT, OnSignal);
-    Handle(SIGTERM, OnSignal);
+  Waiter() {
+    CHECK(pipe2(stop_pipe, O_CLOEXEC) == 0);
+    thread_ = std::jthread([this] { ForEachByte(stop_pipe, [this] { source_.request_stop(); }); });
+    Handle(SIGINT, OnStopSignal);
+    Handle(SIGTERM, OnStopSignal);
   }
 
   /// Closing the pipe's other end is what ends the thread.
   ~Waiter() {
     std::signal(SIGINT, SIG_DFL);
     std::signal(SIGTERM, SIG_DFL);
-    close(wake_pipe[1]);
+    close(stop_pipe[1]);
     thread_.join();
-    close(wake_pipe[0]);
+    close(stop_pipe[0]);
   }
 
   Waiter(const Waiter&) = delete;
   Waiter& operator=(const Waiter&) = delete;
 
   std::stop_token token() const { return source_.get_token(); }
-
-  /// The function for hangups; empty: none. Waits for a call under way.
-  void SetReload(std::function<void()> reload) {
-    const MutexLock lock(mutex_);
-    reload_ = std::move(reload);
-  }
+  void RequestStop() { source_.request_stop(); }
 
  private:
-  void Serve() {
-    while (true) {
-      char what = 0;
-      const ssize_t got = read(wake_pipe[0], &what, 1);
-      if (got == 0) return;
-      if (got < 0) continue;  // interrupted
-      const bool lost_terminal = had_terminal_ && isatty(STDIN_FILENO) == 0;
-      if (what == kStop || lost_terminal) {
-        source_.request_stop();
-        continue;
-      }
-      const MutexLock lock(mutex_);
-      if (reload_) reload_();
-    }
-  }
-
-  const bool had_terminal_;
   std::stop_source source_;
-  Mutex mutex_;
-  std::function<void()> reload_ GUARDED_BY(mutex_);
   std::jthread thread_;
 };
 
@@ -104,13 +89,27 @@ Waiter& TheWaiter() {
 std::stop_token StopOnSignals() { return TheWaiter().token(); }
 
 OnHangup::OnHangup(std::function<void()> reload) {
-  TheWaiter().SetReload(std::move(reload));
+  Waiter& waiter = TheWaiter();
+  const bool had_terminal = isatty(STDIN_FILENO) == 1;
+  CHECK(pipe2(hangup_pipe, O_CLOEXEC) == 0);
+  thread_ = std::jthread([&waiter, had_terminal, reload = std::move(reload)] {
+    ForEachByte(hangup_pipe, [&] {
+      const bool lost_terminal = had_terminal && isatty(STDIN_FILENO) == 0;
+      if (lost_terminal) {
+        waiter.RequestStop();
+      } else {
+        reload();
+      }
+    });
+  });
   Handle(SIGHUP, OnHangupSignal);
 }
 
 OnHangup::~OnHangup() {
   std::signal(SIGHUP, SIG_DFL);
-  TheWaiter().SetReload({});
+  close(hangup_pipe[1]);
+  thread_.join();
+  close(hangup_pipe[0]);
 }
 
 }  // namespace freshet::cli

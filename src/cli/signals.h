@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <stop_token>
+#include <thread>
 
 namespace freshet::cli {
 
@@ -14,13 +15,16 @@ std::stop_token StopOnSignals();
 
 /// Calls `reload` at each SIGHUP, from a thread of its own, until the object goes. When the SIGHUP
 /// says that the process lost the terminal it was started from, it requests the stop of
-/// StopOnSignals() instead. One at a time.
+/// StopOnSignals() instead. A stop does not wait for `reload`; the destructor does. One at a time.
 class OnHangup {
  public:
   explicit OnHangup(std::function<void()> reload);
   ~OnHangup();
   OnHangup(const OnHangup&) = delete;
   OnHangup& operator=(const OnHangup&) = delete;
+
+ private:
+  std::jthread thread_;
 };
 
 }  // namespace freshet::cli

@@ -76,6 +76,26 @@ TEST_F(SignalsTest, HangupsReloadAndDoNotStop) {
       ExitedWithCode(0), "");
 }
 
+TEST_F(SignalsTest, StopDoesNotWaitForAReload) {
+  EXPECT_EXIT(
+      {
+        const std::stop_token stop = StopOnSignals();
+        std::binary_semaphore reloading(0);
+        std::binary_semaphore go_on(0);
+        const OnHangup hangup([&] {
+          reloading.release();
+          go_on.acquire();
+        });
+        std::raise(SIGHUP);
+        reloading.acquire();
+        std::raise(SIGTERM);
+        const bool stopped = !SystemClock().WaitFor(std::chrono::minutes(1), stop);
+        go_on.release();
+        std::exit(stopped ? 0 : 1);
+      },
+      ExitedWithCode(0), "");
+}
+
 TEST_F(SignalsTest, OnceNobodyReloadsAHangupEndsTheProcess) {
   EXPECT_EXIT(
       {
