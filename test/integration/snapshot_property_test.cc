@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdlib>
 #include <map>
 #include <memory>
@@ -11,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "integration/program_fixture.h"
 #include "postgres/capture.h"
 #include "support/batches.h"
 #include "support/keyed_target.h"
@@ -33,7 +35,7 @@ using test::PostgresServer;
 using test::RandomTraffic;
 using test::RunningCapture;
 
-constexpr int kRows = 400;  ///< of each table
+constexpr int kRows = 250;  ///< of each table
 constexpr std::chrono::seconds kPatience{120};
 
 uint64_t NumberFromEnvironment(const char* name, uint64_t otherwise) {
@@ -276,7 +278,9 @@ void SnapshotPropertyTest::OneRun(uint64_t seed) {
 
   // What another capture tells that took the tables while nobody wrote.
   MemoryOutput truth;
-  RunningCapture witness(OptionsOf(database_ + "_truth"), truth);
+  Options quiet = OptionsOf(database_ + "_truth");
+  quiet.snapshot_chunk_size = Options().snapshot_chunk_size;
+  RunningCapture witness(quiet, truth);
   ASSERT_TRUE(Until([&] { return Finished(truth, tables) || witness.ended(); }));
   ASSERT_FALSE(witness.ended()) << witness.Stop().error();
 
@@ -297,7 +301,7 @@ void SnapshotPropertyTest::OneRun(uint64_t seed) {
     ASSERT_TRUE(Until([&] { return Finished(output, tables) || capture->ended(); }))
         << capture->status().reason;
     const int64_t finished_at = traffic.commits();
-    ASSERT_TRUE(Until([&] { return traffic.commits() > finished_at + 100; })) << traffic.trouble();
+    ASSERT_TRUE(Until([&] { return traffic.commits() > finished_at + 60; })) << traffic.trouble();
     EXPECT_EQ(traffic.trouble(), "");
   }
   ASSERT_FALSE(capture->ended()) << capture->Stop().error();
@@ -328,6 +332,49 @@ TEST_P(SnapshotPropertyTest, TheTargetIsTheSourceAtEveryPositionBehindTheSnapsho
   fmt::print("{} runs, {} positions compared, {} rows of chunks patched\n", runs_, positions_,
              patches_);
 }
+
+/// The same traffic on the program, which is killed at bad moments, and on targets on disk.
+class KilledSnapshotTest : public test::ProgramTest {};
+
+TEST_P(KilledSnapshotTest, GoesOnAndEndsEqual) {
+  const uint64_t seed = NumberFromEnvironment("FRESHET_PROPERTY_SEED", std::random_device()());
+  SCOPED_TRACE(fmt::format("FRESHET_PROPERTY_SEED={}", seed));
+  std::mt19937_64 dice(seed);
+  const Status made = RandomTraffic::MakeTables(*server_, name_, kRows);
+  ASSERT_TRUE(made.has_value()) << made.error();
+  config_.source = ", snapshot_chunk_size: 8KiB";
+  config_.sinks = fmt::format(
+      "{{ mirror: {{ duckdb: {{ path: '{0}' }}, mode: upsert, flush: {{ interval: 50ms }} "
+      "}}, changelog: {{ duckdb: {{ path: '{1}' }}, mode: append }} }}",
+      folder_ / "mirror.duckdb", folder_ / "changelog.duckdb");
+  const char* const failpoints[] = {"after_append", "after_fsync", "before_sink_commit",
+                                    "after_sink_commit"};
+  {
+    const RandomTraffic traffic(*server_, name_, {.seed = seed, .keys = 2 * kRows});
+    for (int i = 0; i < 3; ++i) {
+      const auto program = test::Program::Start(
+          {.arguments = {FRESHET_PROGRAM, "run", "-c", WriteConfig()},
+           .environment = {
+               fmt::format("FRESHET_FAILPOINT={}:{}", failpoints[dice() % 4], 1 + dice() % 20)}});
+      const auto code = program->WaitExit(std::chrono::seconds(5));
+      if (!code.has_value()) program->Signal(SIGKILL);
+      ASSERT_EQ(program->WaitExit(), 128 + SIGKILL) << program->err();
+    }
+    EXPECT_EQ(traffic.trouble(), "");
+  }
+
+  CatchUp();
+  ExpectEqual();
+}
+
+std::vector<int> OldestAndNewest() {
+  std::vector<int> majors = PostgresServer::InstalledMajors();
+  if (majors.size() > 2) majors.erase(majors.begin() + 1, majors.end() - 1);
+  return majors;
+}
+
+INSTANTIATE_TEST_SUITE_P(Majors, KilledSnapshotTest, ::testing::ValuesIn(OldestAndNewest()),
+                         [](const auto& tested) { return std::to_string(tested.param); });
 
 INSTANTIATE_TEST_SUITE_P(Majors, SnapshotPropertyTest,
                          ::testing::ValuesIn(PostgresServer::InstalledMajors()),

@@ -72,6 +72,8 @@ class RandomTraffic::Writer {
   /// Errors: kUnavailable (the session is lost).
   Status Work(const std::stop_token& stop) {
     FRESHET_RETURN_IF_ERROR(session_.Execute("SET lock_timeout = '50ms'"));
+    FRESHET_TRY(const postgres::Rows most, session_.Query("SHOW max_prepared_transactions"));
+    prepares_ = most.integer(0, 0) > 0;
     while (!stop.stop_requested()) {
       FRESHET_RETURN_IF_ERROR(Transaction());
       if (prepared_.size() > kMostPrepared || dice_.Percent(20)) {
@@ -102,7 +104,7 @@ class RandomTraffic::Writer {
       }
     }
     if (!good || dice_.Percent(10)) return Must("ROLLBACK");
-    if (dice_.Percent(15)) {
+    if (prepares_ && dice_.Percent(15)) {
       const std::string name = fmt::format("w{}-{}", number_, ++last_prepared_);
       FRESHET_TRY(good, Try("PREPARE TRANSACTION '" + name + "'"));
       if (!good) return Must("ROLLBACK");
@@ -190,6 +192,7 @@ class RandomTraffic::Writer {
   const int number_;
   State& state_;
   Dice dice_;
+  bool prepares_ = false;
   std::deque<std::string> prepared_;
   int last_prepared_ = 0;
 };
@@ -269,7 +272,7 @@ RandomTraffic::RandomTraffic(const PostgresServer& server, const std::string& da
     };
     while (!stop.stop_requested()) {
       ask_for("nobody");
-      clock.WaitFor(milliseconds(dice.Below(150)), stop);
+      clock.WaitFor(milliseconds(dice.Below(100)), stop);
       ask_for("");
       clock.WaitFor(milliseconds(50 + dice.Below(150)), stop);
     }

@@ -16,11 +16,11 @@ namespace freshet::test {
 /// values alone, truncates; and commits that are in the WAL long before they are visible, as under
 /// synchronous replication.
 ///
-/// The server needs max_prepared_transactions. Threads: one a session, and one that holds commits
-/// up.
+/// Transactions are prepared where the server lets them be. Threads: one a session, and one that
+/// holds commits up.
 class RandomTraffic {
  public:
-  /// Settings that a server needs.
+  /// Settings for a server of its own: with them it does all of that, and quicker.
   static std::vector<std::string> Settings();
 
   /// Makes the tables, public.*, with `rows` rows each. Partitioned ones where a publication may
