@@ -230,8 +230,9 @@ class ChunkReader::Impl {
                     " SET LOCAL statement_timeout = {};"
                     " SET LOCAL idle_in_transaction_session_timeout = {};"
                     " LOCK TABLE {} IN ACCESS SHARE MODE",
-                    kLockTimeout.count(), options_.snapshot_timeout.count(), kIdleTimeout.count(),
-                    From(task.part)),
+                    kLockTimeout.count(),
+                    std::chrono::duration_cast<milliseconds>(options_.snapshot_timeout).count(),
+                    kIdleTimeout.count(), From(task.part)),
         stop));
     FRESHET_TRY(
         const Rows rows,

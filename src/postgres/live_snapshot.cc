@@ -31,6 +31,12 @@ constexpr int64_t kRowBytes = 256;
 /// Between looks at which transactions have ended.
 constexpr milliseconds kLookInterval{100};
 
+/// A piece that waits longer for the stream to pass its place may wait for WAL that nobody flushes.
+constexpr milliseconds kNudgeAfter{500};
+
+/// Between looks at how the source is.
+constexpr milliseconds kMeasureInterval{1'000};
+
 constexpr milliseconds kShowInterval{500};
 constexpr milliseconds kFirstPause{50};
 constexpr milliseconds kLongestPause{5'000};
@@ -53,7 +59,8 @@ LiveSnapshot::LiveSnapshot(const Options& options, Catalog& catalog, Joiner& joi
       joiner_(joiner),
       board_(board),
       clock_(clock),
-      join_(options.snapshot_window.bytes) {}
+      join_(options.snapshot_window.bytes),
+      allowance_{options.snapshot_workers, ""} {}
 
 LiveSnapshot::~LiveSnapshot() = default;
 
@@ -117,6 +124,7 @@ Status LiveSnapshot::Watch(std::span<Table* const> tables, std::stop_token stop)
         if (tuples > 0)
           table->rows_estimated = std::max<int64_t>(table->rows_estimated, 0) + tuples;
       }
+      table->blocks_before += part.plan.blocks_read();
       table->parts.push_back(std::move(part));
     }
     table->so_far = {};
@@ -204,7 +212,9 @@ Result<bool> LiveSnapshot::Work(std::stop_token stop) {
   }
   FRESHET_RETURN_IF_ERROR(Join(stop));
   FRESHET_RETURN_IF_ERROR(LookAtTransactions(stop));
+  FRESHET_RETURN_IF_ERROR(LookAtSource(stop));
   FRESHET_RETURN_IF_ERROR(TakeEvents(stop));
+  FRESHET_RETURN_IF_ERROR(Nudge(stop));
   StartChunks();
   if (clock_.Monotonic() - shown_ >= kShowInterval) Show();
   return true;
@@ -237,6 +247,28 @@ Status LiveSnapshot::LookAtTransactions(std::stop_token stop) {
   return {};
 }
 
+/// Finds out how much may be asked of the source.
+Status LiveSnapshot::LookAtSource(std::stop_token stop) {
+  const Nanos now = clock_.Monotonic();
+  if (now - measured_ < kMeasureInterval) return {};
+  measured_ = now;
+  const CaptureStatus status = board_.Read();
+  // Measured before anything was received, the stream would seem to be behind by all there is.
+  if (status.received == Lsn{}) return {};
+  auto strain = MeasureStrain(catalog_.connection(), status.received, stop);
+  if (!strain.has_value()) {
+    const ErrorKind kind = strain.error().kind;
+    return kind == ErrorKind::kUnavailable ? Status() : Status(Fail(strain.error()));
+  }
+  strain->output_full = status.state == CaptureState::kWaitingForRoom;
+  ChunkAllowance allowance = AllowChunks(options_, *strain);
+  if (allowance.chunks == 0 && allowance_.chunks > 0) {
+    logging::Warning("no rows are read for now", {{"why", allowance.reason}});
+  }
+  allowance_ = std::move(allowance);
+  return {};
+}
+
 Status LiveSnapshot::TakeEvents(std::stop_token stop) {
   if (reader_ == nullptr) return {};
   while (ChunkEvent* event = reader_->Front()) {
@@ -253,6 +285,24 @@ Status LiveSnapshot::TakeEvents(std::stop_token stop) {
     reader_->Pop();
   }
   return {};
+}
+
+Status LiveSnapshot::Nudge(std::stop_token stop) {
+  const ChunkEvent* event = reader_ == nullptr ? nullptr : reader_->Front();
+  const auto* piece = event == nullptr ? nullptr : std::get_if<ChunkPiece>(event);
+  const Lsn awaited = piece == nullptr ? Lsn{} : chunks_.at(piece->id).opened->behind;
+  const Nanos now = clock_.Monotonic();
+  if (awaited != awaited_) {
+    awaited_ = awaited;
+    awaited_since_ = now;
+  }
+  if (awaited == Lsn{} || now - awaited_since_ < kNudgeAfter) return {};
+  awaited_since_ = now;
+  if (board_.Read().received >= awaited) return {};
+  // The last page of WAL is written out when some transaction ends: here is one, without changes.
+  const Status nudged = catalog_.connection().Execute("SELECT txid_current()", stop);
+  const bool lost = !nudged.has_value() && nudged.error().kind == ErrorKind::kUnavailable;
+  return lost ? Status() : nudged;
 }
 
 Status LiveSnapshot::Opened(int64_t id, ChunkOpened opened) {
@@ -352,7 +402,8 @@ void LiveSnapshot::TryLater(Table& table, std::string why) {
 
 void LiveSnapshot::StartChunks() {
   for (auto table = tables_.begin(); table != tables_.end();) {
-    if (Reader().idle() == 0) return;
+    const auto idle = static_cast<int64_t>(Reader().idle());
+    if (idle == 0 || options_.snapshot_workers - idle >= allowance_.chunks) return;
     const bool ready = table->may_read && clock_.Monotonic() >= table->not_before;
     const bool begun = table->phase == Phase::kReading || table->phase == Phase::kSweeping;
     if (!ready || !begun || !StartChunk(table)) ++table;
@@ -604,7 +655,7 @@ SnapshotTable LiveSnapshot::Figures(const Table& table) const {
   }
   out.rows_estimated = table.rows_estimated;
   out.bytes_copied = table.bytes;
-  out.waits_for = table.waits_for;
+  out.waits_for = table.waits_for.empty() ? allowance_.reason : table.waits_for;
   for (const Part& part : table.parts) {
     out.rows_copied += part.plan.rows_read();
     out.bytes_read += part.plan.blocks_read() * kBlockBytes;
@@ -613,6 +664,12 @@ SnapshotTable LiveSnapshot::Figures(const Table& table) const {
   const double seconds = std::chrono::duration<double>(clock_.Monotonic() - table.since).count();
   if (out.state != SnapshotState::kWanted && seconds > 0.5) {
     out.rows_per_second = static_cast<int64_t>(static_cast<double>(table.rows) / seconds);
+    const int64_t read = out.bytes_read - table.blocks_before * kBlockBytes;
+    const int64_t left = out.bytes_estimated - out.bytes_read;
+    if (read > 0) {
+      out.seconds_left =
+          static_cast<int64_t>(seconds * static_cast<double>(left) / static_cast<double>(read));
+    }
   }
   return out;
 }

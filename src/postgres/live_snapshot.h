@@ -16,6 +16,7 @@
 #include "base/result.h"
 #include "change/snapshot_progress.h"
 #include "postgres/catalog.h"
+#include "postgres/chunk_governor.h"
 #include "postgres/chunk_join.h"
 #include "postgres/chunk_plan.h"
 #include "postgres/chunk_reader.h"
@@ -121,7 +122,8 @@ class LiveSnapshot final : public Receiver::Inset {
     Nanos pause{};            ///< before the next try
     std::string waits_for{};  ///< why, one sentence
     Nanos since{};
-    int64_t rows = 0;  ///< of this run
+    int64_t blocks_before = 0;  ///< read at that time
+    int64_t rows = 0;           ///< of this run
     int64_t bytes = 0;
     int64_t rows_estimated = -1;
     change::UnfinishedSnapshot so_far = {};
@@ -148,6 +150,9 @@ class LiveSnapshot final : public Receiver::Inset {
   Status Watch(std::span<Table* const> tables, std::stop_token stop);
   ChunkReader& Reader();
   Status TakeEvents(std::stop_token stop);
+
+  /// Has an idle server write out the end of its WAL when a piece waits for that.
+  Status Nudge(std::stop_token stop);
   Status Opened(int64_t id, ChunkOpened opened);
   Status Failed(int64_t id, const Error& error, std::stop_token stop);
   void GiveUp(int64_t id, Chunk& chunk, bool again);
@@ -156,6 +161,7 @@ class LiveSnapshot final : public Receiver::Inset {
   void StartChunks();
   bool StartChunk(Tables::iterator table);
   Status LookAtTransactions(std::stop_token stop);
+  Status LookAtSource(std::stop_token stop);
   Status LookAgain(Tables::iterator table, std::stop_token stop);
   bool IsStale(const Chunk& chunk) const;
   bool NeedsSweep(const Table& table) const;
@@ -182,7 +188,11 @@ class LiveSnapshot final : public Receiver::Inset {
   std::map<int64_t, Chunk> chunks_;  ///< by the join's id
   std::map<change::TableId, Streamed> streamed_;
   std::vector<SnapshotTable> finished_;  ///< the last kMostShown
+  ChunkAllowance allowance_;
+  change::Lsn awaited_;    ///< by the first piece
+  Nanos awaited_since_{};  ///< or since the last nudge
   Nanos looked_{};
+  Nanos measured_{};
   Nanos shown_{};
   int64_t rows_ = 0;
   int64_t bytes_ = 0;

@@ -79,6 +79,9 @@ void Bind(config::Binder& binder, Options& options) {
   if (options.snapshot_timeout < std::chrono::seconds(1)) {
     binder.Reject("snapshot_timeout", "must be at least 1s");
   }
+  if (options.snapshot_pause_xmin_age < 1) {
+    binder.Reject("snapshot_pause_xmin_age", "must be at least 1");
+  }
   if (options.snapshot_window.bytes < int64_t{1} << 20) {
     binder.Reject("snapshot_window", "must be at least 1MiB");
   }

@@ -28,6 +28,9 @@ struct Options {
   config::ByteSize snapshot_chunk_size{int64_t{64} << 20};
   config::Duration snapshot_timeout = std::chrono::minutes(5);
   config::ByteSize snapshot_window{int64_t{64} << 20};
+  config::ByteSize snapshot_pause_stream_lag{int64_t{256} << 20};
+  config::Duration snapshot_pause_replica_lag = std::chrono::minutes(1);
+  int64_t snapshot_pause_xmin_age = 500'000'000;
   config::Duration slot_create_timeout = std::chrono::minutes(5);
   bool slot_failover = true;  ///< a new slot is one that standbys may keep a copy of (17+)
   config::ByteSize slot_retention_warning{int64_t{10} << 30};

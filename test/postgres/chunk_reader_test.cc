@@ -1,0 +1,64 @@
+#include "postgres/chunk_reader.h"
+
+#include <gtest/gtest.h>
+
+namespace freshet::postgres {
+namespace {
+
+class ChunkCopySqlTest : public ::testing::Test {
+ protected:
+  ChunkCopySqlTest() {
+    change::Column id;
+    id.name = "id";
+    id.identity = true;
+    change::Column value;
+    value.name = "odd \" name";
+    schema_ = std::make_shared<const change::TableSchema>(
+        change::TableId{1}, change::TableName{"public", "t"}, change::ReplicaIdentity::kDefault,
+        std::vector<change::Column>{id, value});
+    task_.part.name = {"public", "t"};
+  }
+
+  std::string Sql(const std::vector<std::string>& upto = {}) {
+    return ChunkCopySql(task_, *schema_, upto);
+  }
+
+  std::shared_ptr<const change::TableSchema> schema_;
+  ChunkTask task_;
+};
+
+TEST_F(ChunkCopySqlTest, AWholeTableNeedsNoQuery) {
+  EXPECT_EQ(Sql(), R"(COPY "public"."t" ("id", "odd "" name") TO STDOUT)");
+}
+
+TEST_F(ChunkCopySqlTest, ARangeOfBlocksOfTheTableAlone) {
+  task_.range.blocks = {8, 16};
+  EXPECT_EQ(Sql(), R"(COPY (SELECT "id", "odd "" name" FROM ONLY "public"."t")"
+                   R"( WHERE ctid >= '(8,0)' AND ctid < '(16,0)') TO STDOUT)");
+  task_.range.blocks.end = ChunkRange::kOpenEnd;
+  EXPECT_EQ(Sql(), R"(COPY (SELECT "id", "odd "" name" FROM ONLY "public"."t")"
+                   R"( WHERE ctid >= '(8,0)') TO STDOUT)");
+}
+
+TEST_F(ChunkCopySqlTest, ARangeOfKeysUnderARowFilter) {
+  task_.range.by_key = true;
+  task_.range.after_key = {"o'clock"};
+  task_.row_filter = "id > 0";
+  EXPECT_EQ(Sql({"z"}),
+            R"(COPY (SELECT "id", "odd "" name" FROM ONLY "public"."t")"
+            R"( WHERE (id > 0) AND ("id") > ('o''clock') AND ("id") <= ('z')) TO STDOUT)");
+}
+
+TEST_F(ChunkCopySqlTest, ASweepTakesWhatWasWrittenSince) {
+  task_.written_since = (uint64_t{3} << 32) + 77;
+  EXPECT_EQ(Sql(), R"(COPY (SELECT "id", "odd "" name" FROM ONLY "public"."t")"
+                   R"( WHERE pg_catalog.age(xmin) <= pg_catalog.age('77'::xid)) TO STDOUT)");
+}
+
+TEST_F(ChunkCopySqlTest, APartitionedTableIsReadWithItsParts) {
+  task_.part.partitioned = true;
+  EXPECT_EQ(Sql(), R"(COPY (SELECT "id", "odd "" name" FROM "public"."t") TO STDOUT)");
+}
+
+}  // namespace
+}  // namespace freshet::postgres
