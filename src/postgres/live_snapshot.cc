@@ -59,8 +59,7 @@ LiveSnapshot::LiveSnapshot(const Options& options, Catalog& catalog, Joiner& joi
       joiner_(joiner),
       board_(board),
       clock_(clock),
-      join_(options.snapshot_window.bytes),
-      allowance_{options.snapshot_workers, ""} {}
+      join_(options.snapshot_window.bytes) {}
 
 LiveSnapshot::~LiveSnapshot() = default;
 
@@ -253,16 +252,16 @@ Status LiveSnapshot::LookAtSource(std::stop_token stop) {
   if (now - measured_ < kMeasureInterval) return {};
   measured_ = now;
   const CaptureStatus status = board_.Read();
-  // Measured before anything was received, the stream would seem to be behind by all there is.
-  if (status.received == Lsn{}) return {};
-  auto strain = MeasureStrain(catalog_.connection(), status.received, stop);
+  // Before anything was received the stream would seem to be behind by all there is.
+  const Lsn received = std::max(status.received, status.end_at_connect);
+  auto strain = MeasureStrain(catalog_.connection(), received, stop);
   if (!strain.has_value()) {
     const ErrorKind kind = strain.error().kind;
     return kind == ErrorKind::kUnavailable ? Status() : Status(Fail(strain.error()));
   }
   strain->output_full = status.state == CaptureState::kWaitingForRoom;
   ChunkAllowance allowance = AllowChunks(options_, *strain);
-  if (allowance.chunks == 0 && allowance_.chunks > 0) {
+  if (allowance.chunks == 0 && allowance_.reason.empty()) {
     logging::Warning("no rows are read for now", {{"why", allowance.reason}});
   }
   allowance_ = std::move(allowance);

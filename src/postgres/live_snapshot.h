@@ -188,9 +188,9 @@ class LiveSnapshot final : public Receiver::Inset {
   std::map<int64_t, Chunk> chunks_;  ///< by the join's id
   std::map<change::TableId, Streamed> streamed_;
   std::vector<SnapshotTable> finished_;  ///< the last kMostShown
-  ChunkAllowance allowance_;
-  change::Lsn awaited_;    ///< by the first piece
-  Nanos awaited_since_{};  ///< or since the last nudge
+  ChunkAllowance allowance_;             ///< none before the first look
+  change::Lsn awaited_;                  ///< by the first piece
+  Nanos awaited_since_{};                ///< or since the last nudge
   Nanos looked_{};
   Nanos measured_{};
   Nanos shown_{};

@@ -36,6 +36,16 @@ void Bind(config::Binder& binder, Options& options) {
       {"snapshot_window",
        "Memory for the keys that changed while rows are read; beyond it they are read again."},
       options.snapshot_window);
+  binder.Value({"snapshot_pause_stream_lag",
+                "No rows are read while the stream is further behind the server's WAL."},
+               options.snapshot_pause_stream_lag);
+  binder.Value({"snapshot_pause_replica_lag",
+                "No rows are read while a physical standby is further behind."},
+               options.snapshot_pause_replica_lag);
+  binder.Value({"snapshot_pause_xmin_age",
+                "No rows are read while a snapshot older than so many transactions holds back "
+                "VACUUM."},
+               options.snapshot_pause_xmin_age);
   binder.Value({"slot_create_timeout",
                 "How long making the slot may wait for running transactions of others."},
                options.slot_create_timeout);

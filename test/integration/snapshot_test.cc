@@ -267,6 +267,29 @@ TEST_P(LiveSnapshotTest, ATransactionThatRunsWhileATableJoinsIsWaitedFor) {
   EXPECT_THAT(EventsOf("public.later"), testing::Contains("snapshot public.later 7"));
 }
 
+TEST_P(LiveSnapshotTest, ReadingPausesWhileASnapshotHoldsBackVacuumAndSaysSo) {
+  options_.snapshot_pause_xmin_age = 5;
+  Run("CREATE TABLE public.t (id int PRIMARY KEY); INSERT INTO public.t VALUES (1)");
+  auto reader = Connection::Connect(url());
+  ASSERT_TRUE(reader.has_value());
+  ASSERT_TRUE(
+      reader->Execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM public.t")
+          .has_value());
+  for (int i = 0; i < 10; ++i) Run("SELECT txid_current()");
+  capture_.emplace(options_, output_);
+  const auto why = [&] {
+    const auto tables = capture_->status().snapshot;
+    return tables.empty() ? std::string() : tables[0].waits_for;
+  };
+
+  ASSERT_TRUE(output_.WaitUntil(
+      [&] { return why().find("`snapshot_pause_xmin_age`") != std::string::npos; }));
+
+  ASSERT_TRUE(reader->Execute("COMMIT").has_value());
+  EXPECT_TRUE(capture_->WaitForState(CaptureState::kStreaming)) << why();
+  EXPECT_THAT(output_.Events(), testing::Contains("snapshot public.t 1"));
+}
+
 TEST_P(LiveSnapshotTest, ATableNobodyHasIsRefusedAndTheChoiceStays) {
   StartStreaming();
 
