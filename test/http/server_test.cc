@@ -45,6 +45,9 @@ TEST_F(ServerTest, PagesHaveTheirContentTypes) {
   ASSERT_TRUE(page && status && metrics);
   EXPECT_EQ(page->get_header_value("Content-Type"), "text/html; charset=utf-8");
   EXPECT_THAT(page->body, HasSubstr("bucket &lt;lake&gt; is &quot;away&quot;"));
+  EXPECT_THAT(page->body, HasSubstr("2 of 3 tables to do"));
+  EXPECT_THAT(page->body, HasSubstr("public.later&lt;b&gt;"));
+  EXPECT_THAT(page->body, HasSubstr("transactions that ran when it joined: pid 17"));
   EXPECT_EQ(status->get_header_value("Content-Type"), "application/json");
   EXPECT_EQ(json::parse(status->body)["version"], "0.1.0");
   EXPECT_EQ(metrics->get_header_value("Content-Type"),
