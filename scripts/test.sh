@@ -56,6 +56,7 @@ compatibility() {
 scripts() {
   git ls-files -z '*.py' | xargs -0 /usr/bin/python3 -c \
     'import ast, sys; [ast.parse(open(name).read(), name) for name in sys.argv[1:]]' || return
+  /usr/bin/python3 test/faults/run.py || return
   if command -v shellcheck >/dev/null; then
     shellcheck scripts/*.sh .ci/run
   else

@@ -98,7 +98,7 @@ Status SideWatch::Begin(std::span<const change::TableId> chosen, std::stop_token
 
 Status SideWatch::LookAtTables(std::stop_token stop) {
   // With very many tables a picture costs the server something: never more than a share of it.
-  constexpr int kShareOfTime = 200;
+  constexpr int kShareOfTime = 50;
   const auto began = clock_.Monotonic();
   if (began < next_picture_) return {};
   FRESHET_TRY(SourcePicture now,

@@ -43,15 +43,17 @@ Result<SourcePicture> TakePicture(Connection& connection, const std::string& pub
       " UNION SELECT i.inhrelid, t.root FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid"
       "  JOIN pg_class p ON p.oid = i.inhrelid WHERE p.relispartition) "
       "SELECT DISTINCT ON (c.oid) c.oid, t.root, n.nspname, c.relname, p.tablename IS NOT NULL,"
-      " COALESCE(p.columns, ''), COALESCE(p.filter, ''), COALESCE(pg_relation_filenode(c.oid), 0),"
+      " COALESCE(r.columns, ''), COALESCE(r.filter, ''), COALESCE(pg_relation_filenode(c.oid), 0),"
       " (SELECT string_agg(attname || ' ' || atttypid || ' ' || atttypmod, ', ' ORDER BY attnum)"
       "  FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) "
       "FROM tree t JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace "
-      "LEFT JOIN (SELECT schemaname, tablename, {} AS columns, {} AS filter"
-      "  FROM pg_publication_tables WHERE pubname = $1) AS p"
+      "LEFT JOIN (SELECT schemaname, tablename FROM pg_publication_tables WHERE pubname = $1) AS p"
       " ON p.schemaname = n.nspname AND p.tablename = c.relname "
+      "LEFT JOIN (SELECT prrelid, {} AS columns, {} AS filter FROM pg_publication_rel"
+      "  WHERE prpubid = (SELECT oid FROM pg_publication WHERE pubname = $1)) AS r"
+      " ON r.prrelid = c.oid "
       "ORDER BY c.oid, t.root <> c.oid DESC",
-      major >= 15 ? "attnames::text" : "''", major >= 15 ? "rowfilter" : "''");
+      major >= 15 ? "prattrs::text" : "''", major >= 15 ? "pg_get_expr(prqual, prrelid)" : "''");
   FRESHET_TRY(const Rows rows, connection.Query(sql, {publication, ArrayOf(chosen)}, stop));
   for (int i = 0; i < rows.size(); ++i) {
     out.tables[static_cast<uint32_t>(rows.integer(i, 0))] = {

@@ -18,8 +18,8 @@ struct PicturedTable {
   change::TableName name;
   change::TableId root;    ///< the chosen table it belongs to; itself unless it is a partition
   bool published = false;  ///< listed by the publication under its own name
-  std::string sent_columns = {};  ///< of the publication (15+), as text; empty: all
-  std::string row_filter = {};    ///< of the publication (15+)
+  std::string sent_columns = {};  ///< numbers of a column list (15+), as text; empty: all
+  std::string row_filter = {};    ///< condition on the rows sent (15+)
   uint32_t filenode = 0;          ///< of its rows; 0: it has none itself
   std::string row_type = {};      ///< its columns and their types, as text
   bool older_rows = false;        ///< it was rewritten or joined, and has rows from before that

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <filesystem>
 
 #include "postgres/connection.h"
 #include "support/own_server.h"
@@ -21,12 +22,14 @@ using ::testing::HasSubstr;
 
 class CrashFaultsTest : public test::OwnServerTest {
  protected:
-  std::unique_ptr<Program> Start(std::vector<std::string> arguments) {
+  /// Runs freshet, with more keys of the source in YAML, each with a comma before it.
+  std::unique_ptr<Program> Start(std::vector<std::string> arguments,
+                                 const std::string& source = "") {
     test::WriteText(folder_ / "freshet.yaml",
                     "source: { postgres: { url: '" + server_->url().Reveal() +
-                        "', tables: ['public.t*'] } }\nlog: { path: '" + (folder_ / "log") +
-                        "' }\nsinks: { mirror: { duckdb: { path: '" + (folder_ / "a.duckdb") +
-                        "' }, mode: upsert } }\n");
+                        "', tables: ['public.t*']" + source + " } }\nlog: { path: '" +
+                        (folder_ / "log") + "' }\nsinks: { mirror: { duckdb: { path: '" +
+                        (folder_ / "a.duckdb") + "' }, mode: upsert } }\n");
     arguments.insert(arguments.begin(), FRESHET_PROGRAM);
     arguments.insert(arguments.end(), {"-c", folder_ / "freshet.yaml"});
     return Program::Start(
@@ -59,6 +62,40 @@ TEST_P(CrashFaultsTest, Fault6_ASlotThatCameAfterItsMakerDiedIsMadeAnew) {
 
   EXPECT_EQ(verify->WaitExit(), 0) << verify->out() << verify->err();
   EXPECT_EQ(Ask("SELECT count(*) FROM pg_replication_slots"), "1");
+}
+
+TEST_P(CrashFaultsTest, Fault7_AKilledSnapshotGoesOnAtTheChunkThatWasRead) {
+  MakeTable();
+  Run("INSERT INTO public.t SELECT g, repeat('x', 500) FROM generate_series(1, 100000) g");
+  const std::string small = ", snapshot_chunk_size: 1MiB, snapshot_workers: 1, batch_rows: 500";
+  const auto log_bytes = [&] {
+    uintmax_t bytes = 0;
+    std::error_code gone;
+    for (const auto& file : std::filesystem::recursive_directory_iterator(folder_ / "log", gone)) {
+      if (file.is_regular_file(gone)) bytes += file.file_size(gone);
+    }
+    return bytes;
+  };
+  {
+    const auto first = Start({"run"}, small);
+    // Some pieces are in the log, and not all can be.
+    ASSERT_TRUE(Eventually([&] {
+      return Ask("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'freshet "
+                 "snapshot' AND state <> 'idle'") != "0" &&
+             log_bytes() > 0;
+    })) << first->err();
+    Run("UPDATE public.t SET v = 'new' WHERE id % 10 = 0");
+    first->Signal(SIGKILL);
+    ASSERT_TRUE(first->WaitExit().has_value());
+  }
+  Run("DELETE FROM public.t WHERE id % 10 = 1");
+
+  const auto second = Start({"run", "--until-caught-up"}, small);
+  EXPECT_EQ(second->WaitExit(std::chrono::minutes(2)), 0) << second->err();
+  const auto verify = Start({"verify"}, small);
+
+  EXPECT_EQ(verify->WaitExit(), 0) << verify->out() << verify->err();
+  EXPECT_EQ(second->err().find("made the slot"), std::string::npos) << second->err();
 }
 
 /// A clock of a machine that is set forward and back by a day.
@@ -141,6 +178,63 @@ TEST_P(CrashFaultsTest, Fault52_ATextOfABillionBytesPasses) {
   ASSERT_FALSE(capture.ended()) << capture.status().reason;
   EXPECT_EQ(output_.batches().back()->num_rows(), 1);
   EXPECT_GT(output_.batches().back()->size_bytes(), 1'000'000'000);
+}
+
+/// Each of them is larger than what the server keeps in memory of a transaction.
+TEST_P(CrashFaultsTest, Fault49_InterleavedTransactionsArriveWholeInTheOrderOfTheirCommits) {
+  OwnServerTest::Start(GetParam() >= 13
+                           ? std::vector<std::string>{"logical_decoding_work_mem = '64kB'"}
+                           : std::vector<std::string>{});
+  MakeTable();
+  RunningCapture capture(options_, output_);
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
+  std::vector<Connection> writers;
+  for (int i = 0; i < 4; ++i) {
+    auto writer = Connection::Connect(server_->url());
+    ASSERT_TRUE(writer.has_value()) << writer.error();
+    ASSERT_TRUE(writer->Execute("BEGIN").has_value());
+    writers.push_back(*std::move(writer));
+  }
+
+  for (int round = 0; round < 5; ++round) {
+    for (int i = 0; i < 4; ++i) {
+      const int first = i * 100'000 + round * 1'000;
+      ASSERT_TRUE(writers[static_cast<size_t>(i)]
+                      .Execute(fmt::format("INSERT INTO public.t SELECT g, repeat('x', 200) FROM "
+                                           "generate_series({}, {}) g",
+                                           first, first + 999))
+                      .has_value());
+    }
+  }
+  for (const size_t i : {size_t{2}, size_t{0}, size_t{3}}) {
+    ASSERT_TRUE(writers[i].Execute("COMMIT").has_value());
+  }
+  ASSERT_TRUE(writers[1].Execute("ROLLBACK").has_value());
+
+  ASSERT_TRUE(output_.WaitForEvents(15'000));
+  ASSERT_TRUE(capture.Stop().has_value());
+  std::vector<int> order;
+  for (const std::string& event : output_.Events()) {
+    const int writer = std::stoi(event.substr(std::string("insert public.t ").size())) / 100'000;
+    if (order.empty() || order.back() != writer) order.push_back(writer);
+  }
+  EXPECT_THAT(order, ElementsAre(2, 0, 3));
+  EXPECT_EQ(output_.Events().size(), 15'000u);
+}
+
+TEST_P(CrashFaultsTest, Fault47_ALargeTransactionThatIsRolledBackLeavesNothing) {
+  OwnServerTest::Start(GetParam() >= 13
+                           ? std::vector<std::string>{"logical_decoding_work_mem = '64kB'"}
+                           : std::vector<std::string>{});
+  MakeTable();
+  RunningCapture capture(options_, output_);
+  ASSERT_TRUE(capture.WaitForState(CaptureState::kStreaming)) << capture.status().reason;
+
+  Run("BEGIN; INSERT INTO public.t SELECT g, 'x' FROM generate_series(1, 1000000) g; ROLLBACK");
+  Run("INSERT INTO public.t VALUES (1, 'kept')");
+
+  ASSERT_TRUE(output_.WaitForEvents(1));
+  EXPECT_THAT(output_.Events(), ElementsAre("insert public.t 1 | kept"));
 }
 
 /// It doubles in hex, which the server cannot hold in one piece.

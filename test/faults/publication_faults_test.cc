@@ -35,6 +35,30 @@ TEST_P(PublicationFaultsTest, Fault23_AMissingPublicationIsMadeForTheChosenTable
             "t");
 }
 
+/// Rows that an open transaction wrote before are in no stream.
+TEST_P(PublicationFaultsTest, Fault24_OfATableThatJoinsNoRowIsLeftOutInSilence) {
+  Run("CREATE TABLE public.t (id int PRIMARY KEY)");
+  Stream();
+  Run("CREATE TABLE public.t_later (id int PRIMARY KEY); INSERT INTO public.t_later VALUES (1)");
+  auto writer = Connection::Connect(url());
+  ASSERT_TRUE(writer.has_value());
+  ASSERT_TRUE(writer->Execute("BEGIN; INSERT INTO public.t_later VALUES (2)").has_value());
+  Run("ALTER PUBLICATION freshet ADD TABLE public.t_later");
+  ASSERT_TRUE(writer->Execute("INSERT INTO public.t_later VALUES (3); COMMIT").has_value());
+  Run("INSERT INTO public.t_later VALUES (4)");
+
+  const auto end = capture_->WaitEnd();
+
+  // Either the rows are all there, or the run has ended and named the table.
+  if (!end.has_value()) {
+    Expect(4);
+    return;
+  }
+  ASSERT_FALSE(end->has_value());
+  EXPECT_EQ(end->error().kind, ErrorKind::kGap) << end->error();
+  EXPECT_THAT(end->error().message, HasSubstr("public.t_later"));
+}
+
 TEST_P(PublicationFaultsTest, Fault25_ATableTakenOutOfThePublicationIsAGapFromAPositionOn) {
   Run("CREATE TABLE public.t (id int PRIMARY KEY); CREATE TABLE public.t2 (id int PRIMARY KEY)");
   Stream();
