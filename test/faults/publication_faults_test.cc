@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
-#include <algorithm>
+#include <set>
+#include <string>
 
 #include "faults/shared_capture.h"
 #include "postgres/connection.h"
@@ -47,16 +48,24 @@ TEST_P(PublicationFaultsTest, Fault24_OfATableThatJoinsNoRowIsLeftOutInSilence) 
   ASSERT_TRUE(writer->Execute("INSERT INTO public.t_later VALUES (3); COMMIT").has_value());
   Run("INSERT INTO public.t_later VALUES (4)");
 
-  const auto end = capture_->WaitEnd();
-
-  // Either the rows are all there, or the run has ended and named the table.
-  if (!end.has_value()) {
-    Expect(4);
-    return;
+  // A run may end to begin anew with the table, as a pipeline does by itself.
+  const auto all_there = [&] {
+    std::set<std::string> rows;
+    for (const std::string& event : output_.Events()) {
+      if (event.find(" public.t_later ") != std::string::npos)
+        rows.insert(event.substr(event.rfind(' ')));
+    }
+    return rows.size() == 4;
+  };
+  for (int run = 0; run < 5 && !all_there(); ++run) {
+    output_.WaitUntil([&] { return all_there() || capture_->ended(); });
+    if (all_there()) break;
+    const auto end = capture_->WaitEnd();
+    ASSERT_TRUE(end.has_value() && !end->has_value()) << capture_->status().reason;
+    ASSERT_EQ(end->error().kind, ErrorKind::kUnavailable) << end->error();
+    capture_ = std::make_unique<test::RunningCapture>(options_, output_);
   }
-  ASSERT_FALSE(end->has_value());
-  EXPECT_EQ(end->error().kind, ErrorKind::kGap) << end->error();
-  EXPECT_THAT(end->error().message, HasSubstr("public.t_later"));
+  EXPECT_TRUE(all_there()) << testing::PrintToString(output_.Events());
 }
 
 TEST_P(PublicationFaultsTest, Fault25_ATableTakenOutOfThePublicationIsAGapFromAPositionOn) {
