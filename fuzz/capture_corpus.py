@@ -189,8 +189,8 @@ def capture_stream(server, database, major, name, sql, options):
     messages = [bytes.fromhex(line) for line in hexes.splitlines()]
     content = b"".join(len(m).to_bytes(4, "big") + m for m in messages)
     write("pgoutput", f"{name}_{major}", content)
-    # The assembler takes neither binary values nor protocols above 1.
-    if options["proto_version"] == 1 and "binary" not in options:
+    # The assembler takes neither binary values nor protocols above 2.
+    if options["proto_version"] <= 2 and "binary" not in options:
         write("assembler", f"{name}_{major}", content)
     server.sql("postgres", f"select pg_drop_replication_slot('{database}')")
 

@@ -1,6 +1,8 @@
 #include "postgres/assembler.h"
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <deque>
 #include <string>
 #include <unordered_map>
@@ -10,6 +12,7 @@
 #include "base/check.h"
 #include "postgres/batch_builder.h"
 #include "postgres/pgoutput.h"
+#include "postgres/spool.h"
 
 namespace freshet::postgres {
 namespace {
@@ -33,14 +36,16 @@ constexpr size_t kMaxTables = 100'000;
 }  // namespace
 
 /// Follows the protocol: which transaction is open, which are dropped because the log has them,
-/// what the tables look like. The changes themselves go to a BatchBuilder.
+/// what the tables look like. The changes themselves go to a BatchBuilder, those of transactions
+/// still running to the Spool.
 class Assembler::Impl {
  public:
   Impl(const AssemblerLimits& limits, SchemaSource& schemas, const change::Position& resume,
-       std::optional<Transaction> open)
+       std::optional<Transaction> open, Spool* spool)
       : limits_{.batch_rows = std::max<int64_t>(limits.batch_rows, 1),
                 .batch_bytes = std::clamp<int64_t>(limits.batch_bytes, 1, kMaxBatchBytes)},
         schemas_(schemas),
+        spool_(spool),
         received_end_(resume.commit_end),
         batched_end_(resume.commit_end),
         // Without an open transaction the ordinal counts pieces of snapshots, not the stream's.
@@ -50,17 +55,36 @@ class Assembler::Impl {
   }
 
   Status Add(std::span<const std::byte> message) {
+    CHECK(!replay_.has_value());
     if (message.size() > kMaxMessageBytes) {
       return Fail(ErrorKind::kUnsupported, "the server sent a message of {} bytes; the limit is {}",
                   message.size(), kMaxMessageBytes);
     }
-    if (pgoutput::IsRow(message)) {
-      pgoutput::Row row;
-      FRESHET_RETURN_IF_ERROR(parser_.ParseRow(message, row));
-      return AddRow(row);
+    if (parser_.in_stream()) return AddStreamed(message);
+    return AddNow(message);
+  }
+
+  bool replaying() const { return replay_.has_value(); }
+
+  Status Replay() {
+    CHECK(replay_.has_value());
+    const size_t ready = ready_.size();
+    for (size_t bytes = 0; bytes < kReplayBytes && ready_.size() == ready;) {
+      std::span<const std::byte> message;
+      FRESHET_TRY(const bool more, replay_->messages.Next(message));
+      if (!more) return EndReplay();
+      bytes += message.size();
+      if (message.front() != std::byte{'R'}) {
+        FRESHET_RETURN_IF_ERROR(AddNow(message));
+        continue;
+      }
+      uint64_t arrived = 0;  // behind the message: see AddStreamed()
+      const size_t size = message.size() - sizeof(arrived);
+      std::memcpy(&arrived, message.data() + size, sizeof(arrived));
+      FRESHET_TRY(pgoutput::Message parsed, parser_.Parse(message.first(size)));
+      FRESHET_RETURN_IF_ERROR(Apply(std::get<pgoutput::Relation>(parsed), arrived));
     }
-    FRESHET_TRY(pgoutput::Message parsed, parser_.Parse(message));
-    return std::visit([this](auto& m) { return On(m); }, parsed);
+    return {};
   }
 
   Status Cut() {
@@ -87,8 +111,75 @@ class Assembler::Impl {
  private:
   struct Table {
     pgoutput::Relation relation;
+    uint64_t arrived = 0;  ///< when its Relation came; counts all of them
     TableSlot slot;
   };
+
+  /// A streamed transaction that has committed and is being read back.
+  struct ReplayState {
+    Spool::Reader messages;
+    pgoutput::Commit commit;
+
+    /// What the server said of tables after it described them to this transaction; in force again
+    /// at its end.
+    std::vector<std::pair<pgoutput::Relation, uint64_t>> newer;
+  };
+
+  /// Takes a message of protocol 1.
+  Status AddNow(std::span<const std::byte> message) {
+    if (pgoutput::IsRow(message)) {
+      pgoutput::Row row;
+      FRESHET_RETURN_IF_ERROR(parser_.ParseRow(message, row));
+      return AddRow(row);
+    }
+    FRESHET_TRY(pgoutput::Message parsed, parser_.Parse(message));
+    return std::visit([this](auto& m) { return On(m); }, parsed);
+  }
+
+  /// Takes a message between StreamStart and StreamStop. It is spooled without its xid, so that it
+  /// reads as one of protocol 1.
+  Status AddStreamed(std::span<const std::byte> message) {
+    ByteReader in(message);
+    const char tag = static_cast<char>(in.ReadU8());
+    change::Xid part = streaming_;
+    switch (tag) {
+      case 'E':
+        return AddNow(message);
+      case 'Y':  // the catalog knows more
+        return {};
+      case 'O':  // has no xid
+        break;
+      case 'R':
+      case 'I':
+      case 'U':
+      case 'D':
+      case 'T':
+      case 'M':
+        part = {in.ReadU32()};
+        break;
+      default:
+        return OutOfPlace("a message inside a streamed chunk that belongs outside");
+    }
+    if (!in.ok()) return OutOfPlace("a message that ends before its transaction id");
+    const auto rest = in.ReadBytes(in.remaining());
+    if (tag != 'R') {
+      return spool_->Add(streaming_, part, std::array{message.first(1), rest});
+    }
+    const uint64_t arrived = ++relations_arrived_;
+    return spool_->Add(streaming_, part,
+                       std::array{message.first(1), rest, std::as_bytes(std::span(&arrived, 1))});
+  }
+
+  Status EndReplay() {
+    ReplayState ended = std::move(*replay_);
+    replay_.reset();
+    FRESHET_RETURN_IF_ERROR(On(ended.commit));
+    for (auto& [relation, arrived] : ended.newer) {
+      const bool newer = arrived > tables_.at(relation.id.value).arrived;
+      if (newer) FRESHET_RETURN_IF_ERROR(Apply(relation, arrived));
+    }
+    return {};
+  }
 
   // What each message does.
 
@@ -150,7 +241,9 @@ class Assembler::Impl {
     return {};
   }
 
-  Status On(pgoutput::Relation& relation) {
+  Status On(pgoutput::Relation& relation) { return Apply(relation, ++relations_arrived_); }
+
+  Status Apply(pgoutput::Relation& relation, uint64_t arrived) {
     const auto [at, is_new] = tables_.try_emplace(relation.id.value);
     Table& table = at->second;
     if (is_new && tables_.size() > kMaxTables) {
@@ -158,7 +251,13 @@ class Assembler::Impl {
                   "the publication has more than {} tables; divide it over several pipelines",
                   kMaxTables);
     }
-    if (!is_new && table.relation == relation) return {};
+    if (!is_new && table.relation == relation) {
+      table.arrived = std::max(table.arrived, arrived);
+      return {};
+    }
+    // A streamed transaction brings its own descriptions, perhaps older than one that came since.
+    if (arrived < table.arrived) replay_->newer.emplace_back(table.relation, table.arrived);
+    table.arrived = arrived;
     FRESHET_TRY(auto schema, schemas_.Resolve(relation));
     CHECK(schema != nullptr && schema->columns().size() == relation.columns.size());
     table.relation = std::move(relation);
@@ -216,9 +315,45 @@ class Assembler::Impl {
                            .origin = {}});
   }
 
-  /// Streamed and two-phase transactions.
+  Status On(pgoutput::StreamStart& start) {
+    if (spool_ == nullptr) return NotAskedFor();
+    if (open_.has_value()) return OutOfPlace("a streamed chunk inside a transaction");
+    if (start.first_segment == spool_->Has(start.xid)) {
+      return OutOfPlace("a streamed chunk that does not follow those before it");
+    }
+    if (start.first_segment) spool_->Begin(start.xid);
+    streaming_ = start.xid;
+    return {};
+  }
+
+  Status On(pgoutput::StreamStop&) { return {}; }
+
+  Status On(pgoutput::StreamAbort& abort) {
+    if (spool_ == nullptr) return NotAskedFor();
+    if (open_.has_value()) return OutOfPlace("the end of another transaction inside a transaction");
+    if (!spool_->Has(abort.xid)) return {};  // nothing came of it
+    if (abort.subxid != abort.xid) return spool_->AbortPart(abort.xid, abort.subxid);
+    return spool_->Drop(abort.xid);
+  }
+
+  Status On(pgoutput::StreamCommit& end) {
+    if (spool_ == nullptr) return NotAskedFor();
+    if (!spool_->Has(end.xid)) return OutOfPlace("the end of a streamed transaction never begun");
+    pgoutput::Begin begin{
+        .final_lsn = end.commit.commit_lsn, .commit_time = end.commit.commit_time, .xid = end.xid};
+    FRESHET_RETURN_IF_ERROR(On(begin));
+    FRESHET_TRY(Spool::Reader messages, spool_->Take(end.xid));
+    replay_.emplace(ReplayState{std::move(messages), end.commit, {}});
+    return Replay();
+  }
+
+  /// Two-phase transactions.
   template <typename Other>
   Status On(Other&) {
+    return NotAskedFor();
+  }
+
+  static tl::unexpected<Error> NotAskedFor() {
     return Fail(ErrorKind::kUnsupported,
                 "the server sends streamed or two-phase transactions, which were not asked for");
   }
@@ -317,15 +452,19 @@ class Assembler::Impl {
 
   const AssemblerLimits limits_;
   SchemaSource& schemas_;
+  Spool* const spool_;
   pgoutput::Parser parser_;
   BatchBuilder builder_;
   std::unordered_map<uint32_t, Table> tables_;  ///< by oid; nodes do not move
   Table* last_table_ = nullptr;                 ///< of the row before, most often the same
 
-  std::optional<Transaction> open_;        ///< between Begin and Commit
-  bool dropping_ = false;                  ///< the open one is in the log already
-  int64_t next_ordinal_ = 0;               ///< of the open one's next change
-  int64_t skip_ordinals_ = 0;              ///< its changes the log has
+  std::optional<Transaction> open_;    ///< between Begin and Commit
+  bool dropping_ = false;              ///< the open one is in the log already
+  int64_t next_ordinal_ = 0;           ///< of the open one's next change
+  int64_t skip_ordinals_ = 0;          ///< its changes the log has
+  change::Xid streaming_;              ///< whose chunk arrives, between StreamStart and -Stop
+  std::optional<ReplayState> replay_;  ///< of the open one, when it was streamed
+  uint64_t relations_arrived_ = 0;
   std::optional<Transaction> last_empty_;  ///< the last without changes, if none with came after
   Lsn received_end_;
   Lsn batched_end_;  ///< end of the last batch made
@@ -337,12 +476,14 @@ class Assembler::Impl {
 };
 
 Assembler::Assembler(const AssemblerLimits& limits, SchemaSource& schemas,
-                     const change::Position& resume, std::optional<Transaction> open)
-    : impl_(std::make_unique<Impl>(limits, schemas, resume, std::move(open))) {}
+                     const change::Position& resume, std::optional<Transaction> open, Spool* spool)
+    : impl_(std::make_unique<Impl>(limits, schemas, resume, std::move(open), spool)) {}
 
 Assembler::~Assembler() = default;
 
 Status Assembler::Add(std::span<const std::byte> message) { return impl_->Add(message); }
+bool Assembler::replaying() const { return impl_->replaying(); }
+Status Assembler::Replay() { return impl_->Replay(); }
 Status Assembler::Cut() { return impl_->Cut(); }
 std::shared_ptr<const ChangeBatch> Assembler::Take() { return impl_->Take(); }
 bool Assembler::idle() const { return impl_->idle(); }

@@ -12,6 +12,8 @@
 
 namespace freshet::postgres {
 
+class Spool;
+
 /// When a batch is cut without being asked to. A batch is below twice these, unless one row alone
 /// is larger.
 struct AssemblerLimits {
@@ -26,13 +28,20 @@ struct AssemblerCounters {
   UnixMicros last_commit_time = 0;
 };
 
-/// Assembles pgoutput messages (protocol 1, text format) into ChangeBatches.
+/// Assembles pgoutput messages (protocol 1 or 2, text format) into ChangeBatches.
 ///
 /// Feed it every message of the stream in order; take batches whenever there are any:
 ///
 ///     FRESHET_RETURN_IF_ERROR(assembler.Add(message));
 ///     while (auto batch = assembler.Take()) ...
+///     while (assembler.replaying()) ...                                 // Replay(), then Take()
 ///     if (socket is drained) FRESHET_RETURN_IF_ERROR(assembler.Cut());  // then Take() again
+///
+/// A transaction that the server sends while it still runs goes into the spool. At its commit it is
+/// read back, slice by slice, and takes the way of any other transaction; the order of changes, and
+/// so their ordinals, are the same whether it was streamed or not. Aborted subtransactions are left
+/// out, and of an aborted transaction nothing is ever seen. While any are in the spool the
+/// assembler is idle() all the same: their commits come later than everything received.
 ///
 /// A batch ends at a commit: when Cut() is called, or when it reached a limit. A transaction that
 /// reaches a limit by itself is emitted as a run of parts, each alone in its batch, the last one
@@ -42,9 +51,10 @@ struct AssemblerCounters {
 /// moves on.
 ///
 /// Threads: one. Errors: kMalformed (bytes that are no such message, a row of an unknown table, a
-/// value that is no text of its type), kUnsupported (streamed or two-phase transactions, binary
-/// values, text that is not UTF-8, a message above 1 GiB, too many tables), kGap (the transaction
-/// to be completed after a resume is not the one that arrives), and what the SchemaSource returns.
+/// value that is no text of its type), kUnsupported (two-phase transactions, streamed ones without
+/// a spool, binary values, text that is not UTF-8, a message above 1 GiB, too many tables), kGap
+/// (the transaction to be completed after a resume is not the one that arrives), and what the
+/// SchemaSource and the Spool return.
 /// After an error the assembler is of no more use.
 class Assembler {
  public:
@@ -53,15 +63,25 @@ class Assembler {
 
   /// Goes on after `resume`: transactions that end at or before it are dropped. With an ordinal,
   /// `open` names the transaction whose first `resume.ordinal` changes are dropped as well; the
-  /// batches go on with its next part (begins = false). `schemas` must outlive the assembler.
+  /// batches go on with its next part (begins = false). `schemas` and `spool` must outlive the
+  /// assembler. A new connection begins with an empty spool.
   Assembler(const AssemblerLimits& limits, SchemaSource& schemas,
-            const change::Position& resume = {}, std::optional<change::Transaction> open = {});
+            const change::Position& resume = {}, std::optional<change::Transaction> open = {},
+            Spool* spool = nullptr);
   ~Assembler();
   Assembler(const Assembler&) = delete;
   Assembler& operator=(const Assembler&) = delete;
 
-  /// Takes one message: the payload of an XLogData frame. Its bytes are copied where needed.
+  /// Takes one message: the payload of an XLogData frame. Its bytes are copied where needed. Not
+  /// while replaying().
   Status Add(std::span<const std::byte> message);
+
+  /// A streamed transaction has committed and is not read back entirely yet.
+  bool replaying() const;
+
+  /// Goes on reading it back until there is a batch to take, or for kReplayBytes.
+  Status Replay();
+  static constexpr size_t kReplayBytes = size_t{1} << 20;
 
   /// Ends the batch under construction at the last commit. A transaction still arriving stays.
   Status Cut();

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <filesystem>
 #include <fstream>
@@ -14,9 +15,12 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "postgres/assembler.h"
 #include "postgres/pgoutput.h"
+#include "postgres/spool.h"
 #include "support/batches.h"
+#include "support/memory_file_system.h"
 #include "support/pgoutput_messages.h"
 
 namespace freshet::postgres {
@@ -42,9 +46,13 @@ std::map<std::string, std::vector<MessageBytes>> Corpus(const std::string& targe
 std::vector<std::shared_ptr<const change::ChangeBatch>> Assemble(
     const std::vector<MessageBytes>& messages, SchemaSource& schemas) {
   std::vector<std::shared_ptr<const change::ChangeBatch>> batches;
-  Assembler assembler({}, schemas);
+  test::MemoryFileSystem fs;
+  const auto spool = Spool::Create(fs, SystemClock(), {.folder = "spool", .memory_bytes = 4'096});
+  EXPECT_TRUE(spool.has_value()) << spool.error();
+  Assembler assembler({}, schemas, {}, {}, spool->get());
   for (const MessageBytes& message : messages) {
-    const Status added = assembler.Add(message);
+    Status added = assembler.Add(message);
+    while (added.has_value() && assembler.replaying()) added = assembler.Replay();
     EXPECT_TRUE(added.has_value()) << added.error();
   }
   EXPECT_TRUE(assembler.Cut().has_value());
@@ -79,6 +87,26 @@ TEST(CorpusTest, EveryCapturedStreamIsAssembled) {
         EXPECT_TRUE(table.rows->ValidateFull().ok());
       }
     }
+  }
+}
+
+/// What was rolled back, to a savepoint or altogether, is not in it.
+TEST(CorpusTest, StreamedTransactionsHaveWhatWasCommitted) {
+  for (const char* name : {"streamed_15", "streamed_18"}) {
+    test::MessageSchemaSource schemas;
+    std::vector<std::string> values;
+    for (const auto& batch : Assemble(Corpus("assembler").at(name), schemas)) {
+      for (const change::TableChanges& table : batch->tables) {
+        for (const std::string& row : test::RowTexts(*table.rows)) {
+          values.push_back(row.substr(row.find(" | ") + 3, 1));
+        }
+      }
+    }
+    EXPECT_EQ(std::count(values.begin(), values.end(), "x"), 402) << name;
+    EXPECT_EQ(std::count(values.begin(), values.end(), "y"), 0) << name;
+    EXPECT_EQ(std::count(values.begin(), values.end(), "z"), 101) << name;
+    EXPECT_EQ(std::count(values.begin(), values.end(), "a"), 0) << name;
+    EXPECT_EQ(values.size(), 503U) << name;
   }
 }
 

@@ -124,6 +124,33 @@ MessageBytes LogicalMessageBytes(bool transactional, uint64_t lsn, std::string_v
   return out.U32(static_cast<uint32_t>(content.size())).Raw(content).bytes();
 }
 
+MessageBytes StreamStartBytes(uint32_t xid, bool first) {
+  return MessageWriter('S').U32(xid).U8(first ? 1 : 0).bytes();
+}
+
+MessageBytes StreamStopBytes() { return MessageWriter('E').bytes(); }
+
+MessageBytes StreamCommitBytes(uint32_t xid, uint64_t commit_lsn, uint64_t end_lsn,
+                               int64_t postgres_micros) {
+  return MessageWriter('c')
+      .U32(xid)
+      .U8(0)
+      .U64(commit_lsn)
+      .U64(end_lsn)
+      .U64(static_cast<uint64_t>(postgres_micros))
+      .bytes();
+}
+
+MessageBytes StreamAbortBytes(uint32_t xid, uint32_t subxid) {
+  return MessageWriter('A').U32(xid).U32(subxid).bytes();
+}
+
+MessageBytes InStream(uint32_t part, MessageBytes message) {
+  const MessageBytes xid = MessageWriter('x').U32(part).bytes();
+  message.insert(message.begin() + 1, xid.begin() + 1, xid.end());
+  return message;
+}
+
 Result<std::shared_ptr<const change::TableSchema>> MessageSchemaSource::Resolve(
     const postgres::pgoutput::Relation& relation) {
   ++calls_;

@@ -67,6 +67,18 @@ MessageBytes TruncateBytes(const std::vector<uint32_t>& relations);
 MessageBytes LogicalMessageBytes(bool transactional, uint64_t lsn, std::string_view prefix,
                                  std::string_view content);
 
+/// @name Transactions sent while they still run
+/// @{
+MessageBytes StreamStartBytes(uint32_t xid, bool first);
+MessageBytes StreamStopBytes();
+MessageBytes StreamCommitBytes(uint32_t xid, uint64_t commit_lsn, uint64_t end_lsn,
+                               int64_t postgres_micros = 0);
+MessageBytes StreamAbortBytes(uint32_t xid, uint32_t subxid);
+
+/// `message` as it stands inside a streamed chunk: with the xid of the part it belongs to.
+MessageBytes InStream(uint32_t part, MessageBytes message);
+/// @}
+
 /// Knows tables from the Relation message alone: built-in types, the key flags as primary key.
 class MessageSchemaSource final : public postgres::SchemaSource {
  public:
