@@ -139,6 +139,14 @@ void WriteSource(Writer& out, const PipelineStatus& status) {
             "Age of the newest transaction received while more is to come; else 0.");
   const bool all_received = source.received >= source.server_end || source.last_commit_time == 0;
   out.Sample(all_received ? 0.0 : Seconds(status.now - source.last_commit_time));
+  out.Gauge("source_running_transactions", "Large transactions received while they still run.",
+            source.running.transactions);
+  out.Gauge("source_running_largest_bytes", "Size of the largest of them.",
+            source.running.largest_bytes);
+  out.Gauge("source_running_oldest_seconds", "Age of the oldest of them; 0: there is none.");
+  out.Sample(source.running.oldest_since == 0 ? 0.0
+                                              : Seconds(status.now - source.running.oldest_since));
+  out.Gauge("source_spool_bytes", "What the spool holds of them.", source.running.bytes);
   if (source.slot_retained_bytes >= 0) {
     out.Gauge("slot_retained_bytes", "WAL the slot holds back at the server.",
               source.slot_retained_bytes);

@@ -103,6 +103,12 @@ std::string SourceTable(const PipelineStatus& status) {
   out += Row("rows", fmt::format("{} in {} transactions", Grouped(capture.rows_total),
                                  Grouped(capture.transactions_total)));
   out += Row("newest commit", Time(capture.last_commit_time));
+  if (capture.running.transactions > 0) {
+    out += Row(
+        "running transactions",
+        fmt::format("{}, the largest {}, the oldest since {}", capture.running.transactions,
+                    HumanBytes(capture.running.largest_bytes), Time(capture.running.oldest_since)));
+  }
   return out + "</table>\n";
 }
 

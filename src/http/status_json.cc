@@ -72,6 +72,10 @@ ordered_json Source(const PipelineStatus& status) {
   out["bytes_total"] = Int(capture.bytes_total);
   out["transactions_total"] = Int(capture.transactions_total);
   out["reconnects_total"] = Int(capture.reconnects_total);
+  out["running_transactions"] = {{"count", Int(capture.running.transactions)},
+                                 {"largest_bytes", Int(capture.running.largest_bytes)},
+                                 {"oldest_since", Time(capture.running.oldest_since)},
+                                 {"spool_bytes", Int(capture.running.bytes)}};
   out["errors_by_kind"] = Counts(status.source_errors_by_kind);
   out["last_error"] = LastError(status.source_last_error, 0);
   return out;

@@ -115,13 +115,24 @@ class Pipeline::Session {
   Status result_ GUARDED_BY(mutex_);
 };
 
+namespace {
+
+/// The log is all that lasts on this machine; the source's scratch space stands in its folder.
+postgres::Options SourceOptions(const Options& options) {
+  postgres::Options out = options.source;
+  out.spool_folder = options.log.path + "/spool";
+  return out;
+}
+
+}  // namespace
+
 Pipeline::Pipeline(Options options, FileSystem& fs, const Clock& clock, std::string version)
     : options_(std::move(options)),
       fs_(fs),
       clock_(clock),
       version_(std::move(version)),
       started_(clock.Now()),
-      capture_(postgres::Capture::Create(options_.source, clock)),
+      capture_(postgres::Capture::Create(SourceOptions(options_), clock)),
       tables_(options_.source.tables),
       exclude_(options_.source.exclude) {}
 

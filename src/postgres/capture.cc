@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/logging.h"
 #include "postgres/assembler.h"
+#include "postgres/backlog.h"
 #include "postgres/catalog.h"
 #include "postgres/connection.h"
 #include "postgres/live_snapshot.h"
@@ -21,6 +22,7 @@
 #include "postgres/side_watch.h"
 #include "postgres/slot.h"
 #include "postgres/snapshot.h"
+#include "postgres/spool.h"
 #include "postgres/status_board.h"
 #include "postgres/table_choice.h"
 #include "postgres/table_gate.h"
@@ -43,6 +45,8 @@ std::string_view CaptureStateName(CaptureState state) {
       return "creating_slot";
     case CaptureState::kSnapshotting:
       return "snapshotting";
+    case CaptureState::kCatchingUp:
+      return "catching_up";
     case CaptureState::kStreaming:
       return "streaming";
     case CaptureState::kWaitingForStandby:
@@ -146,6 +150,14 @@ class CaptureImpl final : public Capture {
   Status ProveContinuity(const Session& session, Connection& walsender);
   Status CheckKnownTables(Session& session);
 
+  /// Reads what the slot has piled up, where that is worth it. Moves `position` to where the stream
+  /// goes on, then without `open`.
+  Status CatchUpBacklog(Session& session, change::Position& position,
+                        std::optional<change::Transaction>& open);
+
+  /// Where transactions that still run are kept; none when they are not asked for.
+  std::optional<SpoolOptions> SpoolFor(const Session& session) const;
+
   Status Stream(Session& session, Connection walsender, const change::Position& position,
                 std::optional<change::Transaction> open);
 
@@ -164,6 +176,8 @@ class CaptureImpl final : public Capture {
   StatusBoard board_;
   RequestDesk desk_;
   TableKeeper::Ids left_out_;
+  bool spool_overflowed_ = false;  ///< from then on large transactions wait at the server
+  bool catch_up_failed_ = false;   ///< in the last Run(): the next one streams
 };
 
 Status CaptureImpl::Run(const ResumePoint& resume, CaptureOutput& output, std::stop_token stop) {
@@ -205,15 +219,20 @@ Status CaptureImpl::RunUntilBroken(const ResumePoint& resume, CaptureOutput& out
   const bool begun = resume.source.has_value() && resume.appended != change::Position{};
   if (begun && options_.snapshot == SnapshotMode::kOnly) return {};  // it is in the log already
   change::Position position = resume.appended;
+  std::optional<change::Transaction> open = begun ? resume.open : std::nullopt;
   if (begun) {
     FRESHET_RETURN_IF_ERROR(Continue(session, walsender));
+    auto caught_up = CatchUpBacklog(session, position, open);
+    if (!caught_up.has_value()) {
+      if (stop.stop_requested()) return {};
+      return Fail(Diagnose(std::move(caught_up).error(), stop));
+    }
   } else {
     FRESHET_TRY(const Lsn start, Begin(session, walsender));
     if (options_.snapshot == SnapshotMode::kOnly) return {};
     position = {.commit_end = start, .ordinal = 0};
   }
-  Status streamed = Stream(session, std::move(walsender), position,
-                           begun ? resume.open : std::optional<change::Transaction>());
+  Status streamed = Stream(session, std::move(walsender), position, std::move(open));
   if (streamed.has_value() || stop.stop_requested()) return {};
   return Fail(Diagnose(std::move(streamed).error(), stop));
 }
@@ -470,6 +489,62 @@ Status CaptureImpl::CheckKnownTables(Session& session) {
   return {};
 }
 
+std::optional<SpoolOptions> CaptureImpl::SpoolFor(const Session& session) const {
+  const bool wanted = options_.streaming == Streaming::kOn && !options_.spool_folder.empty() &&
+                      session.catalog.connection().server_major() >= 14 && !spool_overflowed_;
+  if (!wanted) return std::nullopt;
+  return SpoolOptions{.folder = options_.spool_folder, .budget_bytes = options_.spool_budget.bytes};
+}
+
+Status CaptureImpl::CatchUpBacklog(Session& session, change::Position& position,
+                                   std::optional<change::Transaction>& open) {
+  // Slots can be advanced since 11. What joins a snapshot's chunks with the stream must see every
+  // transaction of it.
+  const bool failed_before = std::exchange(catch_up_failed_, false);
+  if (options_.catch_up == CatchUp::kOff || failed_before ||
+      session.catalog.connection().server_major() < 11 || !session.snapshots.unfinished().empty() ||
+      options_.snapshot == SnapshotMode::kOnly) {
+    return {};
+  }
+  FRESHET_TRY(const Choice choice,
+              Choose(session.catalog, session.filter, options_.publication, session.stop));
+  std::unordered_set<uint32_t> chosen;
+  for (const auto& [table, filenode] : choice.Filenodes()) chosen.insert(table);
+  // Nor may there be one whose rows are about to be wanted.
+  const bool wants =
+      std::any_of(choice.tables.begin(), choice.tables.end(), [&](const ChosenTable& each) {
+        const uint32_t id = each.table.id.value;
+        return !session.known.empty() && (!session.known.contains(id) || left_out_.contains(id));
+      });
+  if (wants) return {};
+  FRESHET_TRY(Connection connection, Connection::Connect(options_.url, {}, session.stop));
+  SideWatch watch(options_, session.catalog, board_, clock_);
+  TableGate gate(session.filter, std::move(chosen));
+  TableKeeper tables(options_, session.catalog, gate, watch, desk_, session.filter, choice,
+                     session.known, left_out_);
+  Backlog backlog(
+      std::move(connection),
+      {.slot = options_.slot,
+       .publication = options_.publication,
+       .threshold = static_cast<uint64_t>(options_.catch_up_threshold.bytes),
+       .limits = {.batch_rows = options_.batch_rows, .batch_bytes = options_.batch_bytes.bytes},
+       .spool = SpoolFor(session)},
+      session.catalog, tables, TableGate(session.filter, std::move(chosen)), session.output, watch,
+      board_, clock_);
+  auto end = backlog.Run(position, open, session.stop);
+  spool_overflowed_ = spool_overflowed_ || backlog.spool_full();
+  if (!end.has_value()) {
+    if (!backlog.server_failed() || session.stop.stop_requested()) return Fail(end.error());
+    catch_up_failed_ = true;
+    return Fail(ErrorKind::kUnavailable,
+                "the backlog cannot be read in rounds ({}); the next connection streams it",
+                end.error().message);
+  }
+  if (*end != position) open.reset();
+  position = *end;
+  return {};
+}
+
 Status CaptureImpl::Stream(Session& session, Connection walsender, const change::Position& position,
                            std::optional<change::Transaction> open) {
   FRESHET_TRY(const Choice choice,
@@ -482,11 +557,16 @@ Status CaptureImpl::Stream(Session& session, Connection walsender, const change:
           "SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'", session.stop));
   SideWatch watch(options_, session.catalog, board_, clock_);
   FRESHET_RETURN_IF_ERROR(watch.Begin(choice.Ids(), session.stop));
+  std::unique_ptr<Spool> spool;
+  if (const auto spool_options = SpoolFor(session); spool_options.has_value()) {
+    FRESHET_TRY(spool, Spool::Create(LocalFileSystem(), clock_, *spool_options));
+  }
   FRESHET_TRY(ReplicationStream stream,
               ReplicationStream::Start(std::move(walsender),
                                        {.slot = options_.slot,
                                         .publication = options_.publication,
-                                        .start = position.commit_end},
+                                        .start = position.commit_end,
+                                        .streaming = spool != nullptr},
                                        session.stop));
   // The server goes on where the slot stands if that is later than what was asked for. In our hands
   // nobody else can move it, so what it says now holds.
@@ -507,16 +587,24 @@ Status CaptureImpl::Stream(Session& session, Connection walsender, const change:
   const bool inside = open.has_value();
   Assembler assembler(
       {.batch_rows = options_.batch_rows, .batch_bytes = options_.batch_bytes.bytes}, tables,
-      {position.commit_end, inside ? position.ordinal : 0}, std::move(open));
-  Receiver receiver(std::move(stream), assembler, gate, session.output, watch, board_, clock_,
+      {position.commit_end, inside ? position.ordinal : 0}, std::move(open), spool.get());
+  Receiver receiver(std::move(stream), assembler, spool.get(), gate, session.output, watch, board_,
+                    clock_,
                     {.status_interval = options_.status_interval,
                      .wal_sender_timeout = milliseconds(timeout.integer(0, 0)),
                      .end_at_connect = session.server.flush_end},
                     position, inside, &snapshot);
   desk_.Open();
-  Status streamed = receiver.Run(session.stop);
+  Status run = receiver.Run(session.stop);
   desk_.Close();
-  return streamed;
+  board_.Update([](CaptureStatus& status) { status.running = {}; });
+  if (spool != nullptr && spool->full()) {
+    // Nothing is lost: the server still has it all, and can keep such transactions itself.
+    spool_overflowed_ = true;
+    logging::Warning("the spool is full; from now on large transactions wait at the server",
+                     {{"spool_budget", options_.spool_budget.bytes}});
+  }
+  return run;
 }
 
 Error CaptureImpl::Diagnose(Error error, std::stop_token stop) {

@@ -14,6 +14,7 @@
 #include "change/source_identity.h"
 #include "postgres/options.h"
 #include "postgres/slot_guard.h"
+#include "postgres/spool.h"
 
 namespace freshet::postgres {
 
@@ -62,6 +63,7 @@ enum class CaptureState : uint8_t {
   kCheckingContinuity,
   kCreatingSlot,
   kSnapshotting,  ///< rows that were there are read; of most tables, while the stream goes on
+  kCatchingUp,    ///< a backlog of the slot is read, faster than it could be streamed
   kStreaming,
   kWaitingForStandby,  ///< the server sends nothing that a standby does not have (17+)
   kWaitingForRoom,     ///< the log takes no more (budget or slow disk)
@@ -118,6 +120,9 @@ struct CaptureStatus {
   int64_t reconnects_total = 0;
   UnixMicros last_commit_time = 0;  ///< of the newest transaction received
   std::vector<SnapshotTable> snapshot;
+
+  int64_t backlog_bytes = 0;  ///< WAL still to be read while catching up
+  SpoolFigures running;       ///< transactions that the server sends while they still run
 };
 
 /// Brings the changes of one database from PostgreSQL to a CaptureOutput.

@@ -64,6 +64,29 @@ void Bind(config::Binder& binder, Options& options) {
   binder.Value({"batch_bytes", "Bytes of a batch, at most; a larger transaction is split."},
                options.batch_bytes);
 
+  static constexpr std::array<std::string_view, 2> kStreamingNames = {"on", "off"};
+  BindEnum(binder,
+           {"streaming",
+            "on takes large transactions while they still run (PostgreSQL 14 and newer) and keeps "
+            "them in `spool` in the log's folder until they commit; off leaves them at the server "
+            "until then."},
+           kStreamingNames, options.streaming);
+  binder.Value({"spool_budget",
+                "Bytes of running transactions kept, at most; beyond it they stay at the server."},
+               options.spool_budget);
+
+  static constexpr std::array<std::string_view, 2> kCatchUpNames = {"auto", "off"};
+  BindEnum(binder,
+           {"catch_up",
+            "auto reads a large backlog of the slot by COPY of "
+            "pg_logical_slot_peek_binary_changes() (PostgreSQL 11 and newer), which is several "
+            "times faster; off streams it."},
+           kCatchUpNames, options.catch_up);
+  binder.Value({"catch_up_threshold",
+                "WAL behind which a backlog is large, and which is read at a time, at least; the "
+                "server keeps as much in temporary files."},
+               options.catch_up_threshold);
+
   if (const std::string why = RejectUrl(options.url); !options.url.empty() && !why.empty()) {
     binder.Reject("url", why);
   }
@@ -109,6 +132,12 @@ void Bind(config::Binder& binder, Options& options) {
   }
   if (options.batch_bytes.bytes < 4096 || options.batch_bytes.bytes > int64_t{512} << 20) {
     binder.Reject("batch_bytes", "must be 4KiB to 512MiB");
+  }
+  if (options.catch_up_threshold.bytes < int64_t{1} << 20) {
+    binder.Reject("catch_up_threshold", "must be at least 1MiB; `catch_up: off` streams all");
+  }
+  if (options.spool_budget.bytes < int64_t{1} << 20) {
+    binder.Reject("spool_budget", "must be at least 1MiB; `streaming: off` does without");
   }
 }
 

@@ -15,6 +15,18 @@ enum class SnapshotMode : uint8_t {
   kOnly,     ///< all rows, then stop
 };
 
+/// Whether large transactions are sent while they still run, by servers that can (14+).
+enum class Streaming : uint8_t {
+  kOn,   ///< they come early, and wait in our spool for their commit
+  kOff,  ///< they wait at the server
+};
+
+/// Whether a backlog of the slot is read by other means than streaming it.
+enum class CatchUp : uint8_t {
+  kAuto,  ///< in large rounds, where it is above a threshold and the server can (11+)
+  kOff,
+};
+
 /// The `source.postgres:` section of a configuration.
 struct Options {
   Secret url;  ///< postgres:// URL or libpq keywords
@@ -37,6 +49,13 @@ struct Options {
   config::Duration status_interval = std::chrono::seconds(10);  ///< feedback at least this often
   int64_t batch_rows = 16'384;
   config::ByteSize batch_bytes{int64_t{4} << 20};
+  Streaming streaming = Streaming::kOn;
+  config::ByteSize spool_budget{int64_t{10} << 30};
+  CatchUp catch_up = CatchUp::kAuto;
+  config::ByteSize catch_up_threshold{int64_t{256} << 20};
+
+  /// Not a key: where the spool is, inside the log's folder. Empty: no streaming.
+  std::string spool_folder;
 };
 
 void Bind(config::Binder& binder, Options& options);

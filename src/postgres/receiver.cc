@@ -21,14 +21,18 @@ constexpr milliseconds kDurableWait{20};  ///< between looks at what has become 
 /// Frames taken in a row before batches and feedback are looked after.
 constexpr int64_t kMaxMessagesPerRound = 20'000;
 
+/// Slices of a committed transaction read back in a round, at most.
+constexpr int64_t kReplaysPerRound = 4;
+
 }  // namespace
 
-Receiver::Receiver(ReplicationStream stream, Assembler& assembler, TableGate& gate,
-                   CaptureOutput& output, Companion& companion, StatusBoard& board,
+Receiver::Receiver(ReplicationStream stream, Assembler& assembler, const Spool* spool,
+                   TableGate& gate, CaptureOutput& output, Companion& companion, StatusBoard& board,
                    const Clock& clock, const Timing& timing, const change::Position& position,
                    bool inside, Inset* inset)
     : stream_(std::move(stream)),
       assembler_(assembler),
+      spool_(spool),
       gate_(gate),
       output_(output),
       companion_(companion),
@@ -79,6 +83,12 @@ Status Receiver::Receive() {
   messages_ = 0;
   round_began_ = bytes_;
   while (pending_.size() < kMaxPending && messages_ < kMaxMessagesPerRound) {
+    if (assembler_.replaying()) {  // in slices: batches and feedback have their turn in between
+      FRESHET_RETURN_IF_ERROR(assembler_.Replay());
+      FRESHET_RETURN_IF_ERROR(TakeBatches());
+      messages_ += kMaxMessagesPerRound / kReplaysPerRound;
+      continue;
+    }
     FRESHET_TRY(const ReplicationStream::Read read, stream_.Next());
     switch (read) {
       case ReplicationStream::Read::kData: {
@@ -308,6 +318,7 @@ void Receiver::ShowFigures() {
     }
     status.transactions_total = base_.transactions_total + counters.transactions;
     if (counters.last_commit_time != 0) status.last_commit_time = counters.last_commit_time;
+    status.running = spool_ == nullptr ? SpoolFigures() : spool_->figures();
   });
 }
 

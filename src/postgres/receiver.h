@@ -16,6 +16,7 @@
 #include "postgres/options.h"
 #include "postgres/read_pacer.h"
 #include "postgres/replication_stream.h"
+#include "postgres/spool.h"
 #include "postgres/status_board.h"
 #include "postgres/table_gate.h"
 
@@ -97,10 +98,10 @@ class Receiver {
   static constexpr std::chrono::milliseconds kAskInterval{10};
 
   /// All references outlive the receiver. `position` is where the stream goes on, `inside` a
-  /// transaction or not. `inset` may be null.
-  Receiver(ReplicationStream stream, Assembler& assembler, TableGate& gate, CaptureOutput& output,
-           Companion& companion, StatusBoard& board, const Clock& clock, const Timing& timing,
-           const change::Position& position, bool inside, Inset* inset);
+  /// transaction or not. `spool`, the assembler's, and `inset` may be null.
+  Receiver(ReplicationStream stream, Assembler& assembler, const Spool* spool, TableGate& gate,
+           CaptureOutput& output, Companion& companion, StatusBoard& board, const Clock& clock,
+           const Timing& timing, const change::Position& position, bool inside, Inset* inset);
 
   /// Runs until stopped (no error) or broken. Errors: kUnavailable (connection lost, server
   /// stopping) and those of Assembler, CaptureOutput and Companion.
@@ -141,6 +142,7 @@ class Receiver {
 
   ReplicationStream stream_;
   Assembler& assembler_;
+  const Spool* const spool_;
   TableGate& gate_;
   CaptureOutput& output_;
   Companion& companion_;

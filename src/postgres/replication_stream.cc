@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/byte_reader.h"
+#include "postgres/plugin_options.h"
 
 namespace freshet::postgres {
 namespace {
@@ -24,13 +25,15 @@ void PutU64(std::byte* at, uint64_t value) {
 
 Result<ReplicationStream> ReplicationStream::Start(Connection walsender, const Request& request,
                                                    std::stop_token stop) {
-  // An option that the version does not know is an error: protocol 1 is known to all, logical
-  // messages to 14 and newer.
-  const std::string sql = fmt::format(
-      "START_REPLICATION SLOT {} LOGICAL {} (proto_version '1', publication_names {}{})",
-      Connection::QuoteIdentifier(request.slot), change::ToString(request.start),
-      Connection::QuoteLiteral(Connection::QuoteIdentifier(request.publication)),
-      walsender.server_major() >= 14 ? ", messages 'true'" : "");
+  std::string options;
+  for (const PluginOption& option :
+       PluginOptions(walsender.server_major(), request.publication, request.streaming)) {
+    options += fmt::format("{}{} {}", options.empty() ? "" : ", ", option.name,
+                           Connection::QuoteLiteral(option.value));
+  }
+  const std::string sql = fmt::format("START_REPLICATION SLOT {} LOGICAL {} ({})",
+                                      Connection::QuoteIdentifier(request.slot),
+                                      change::ToString(request.start), options);
   walsender.TakeNotices();  // of the session's start: what comes from here on is the stream's
   auto started = walsender.StartCopyOut(sql, stop);
   if (!started.has_value()) return FailWhile("start the stream", started.error());

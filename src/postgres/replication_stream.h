@@ -25,6 +25,7 @@ class ReplicationStream {
     std::string slot;
     std::string publication;
     change::Lsn start;
+    bool streaming = false;  ///< large transactions while they run, from servers that can (14+)
   };
 
   static Result<ReplicationStream> Start(Connection walsender, const Request& request,

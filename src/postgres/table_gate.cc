@@ -13,7 +13,15 @@ void AppendU32(std::vector<std::byte>& out, uint32_t value) {
 
 std::span<const std::byte> TableGate::Examine(std::span<const std::byte> message) {
   ByteReader in(message);
-  switch (static_cast<char>(in.ReadU8())) {
+  const char tag = static_cast<char>(in.ReadU8());
+  if (in_stream_) in.ReadU32();
+  switch (tag) {
+    case 'S':
+      in_stream_ = true;
+      return message;
+    case 'E':
+      in_stream_ = false;
+      return message;
     case 'R': {
       const uint32_t id = in.ReadU32();
       change::TableName name{std::string(in.ReadCString()), ""};
@@ -43,6 +51,8 @@ std::span<const std::byte> TableGate::Examine(std::span<const std::byte> message
 std::span<const std::byte> TableGate::FilterTruncate(std::span<const std::byte> message) {
   ByteReader in(message);
   in.ReadU8();
+  const std::ptrdiff_t before_count = in_stream_ ? 5 : 1;  // tag, xid
+  if (in_stream_) in.ReadU32();
   const uint32_t count = in.ReadU32();
   const uint8_t options = in.ReadU8();
   std::vector<uint32_t> kept;
@@ -57,7 +67,7 @@ std::span<const std::byte> TableGate::FilterTruncate(std::span<const std::byte> 
   }
   if (!in.Finished() || all) return message;
   if (kept.empty()) return {};
-  rewritten_.assign(1, std::byte{'T'});
+  rewritten_.assign(message.begin(), message.begin() + before_count);
   AppendU32(rewritten_, static_cast<uint32_t>(kept.size()));
   rewritten_.push_back(std::byte{options});
   for (const uint32_t id : kept) AppendU32(rewritten_, id);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "change/ids.h"
+#include "postgres/pgoutput.h"
 #include "postgres/table_filter.h"
 
 namespace freshet::postgres {
@@ -33,8 +34,8 @@ class TableGate {
   /// `message` as it may pass: itself, empty when it must not, or, for a TRUNCATE of chosen and
   /// other tables together, one that names the chosen ones, valid until the next call.
   std::span<const std::byte> Filter(std::span<const std::byte> message) {
-    // Nothing was turned away so far: only a Relation can change that.
-    if (ignored_.empty() && (message.empty() || message.front() != std::byte{'R'})) return message;
+    // While nothing was turned away, rows pass: only a Relation can change that.
+    if (ignored_.empty() && pgoutput::IsRow(message)) return message;
     return Examine(message);
   }
 
@@ -46,6 +47,7 @@ class TableGate {
   std::unordered_set<uint32_t> chosen_;
   std::unordered_set<uint32_t> ignored_;
   std::vector<std::byte> rewritten_;
+  bool in_stream_ = false;  ///< inside a chunk of a running transaction, where messages have an xid
 };
 
 }  // namespace freshet::postgres

@@ -84,6 +84,9 @@ TEST(OpenMetricsTest, FiguresHaveTheirLabels) {
   EXPECT_THAT(text, HasSubstr("freshet_slot_retained_bytes 4096\n"));
   EXPECT_THAT(text, HasSubstr("freshet_slot_safe_wal_bytes 8192\n"));
   EXPECT_THAT(text, HasSubstr("freshet_slot_catalog_age 1234\n"));
+  EXPECT_THAT(text, HasSubstr("freshet_source_running_transactions 2\n"));
+  EXPECT_THAT(text, HasSubstr("freshet_source_running_oldest_seconds 60"));
+  EXPECT_THAT(text, HasSubstr("freshet_source_spool_bytes 400000000\n"));
 }
 
 TEST(OpenMetricsTest, UnknownRetainedWalIsLeftOut) {

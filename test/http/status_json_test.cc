@@ -35,6 +35,16 @@ TEST(StatusJsonTest, LargeNumbersTravelAsStrings) {
   EXPECT_EQ(status["source"]["received_lsn"], "16/B374D900");
 }
 
+TEST(StatusJsonTest, RunningTransactionsHaveSizeAndAge) {
+  const json running =
+      json::parse(StatusJson(test::MakePipelineStatus()))["source"]["running_transactions"];
+
+  EXPECT_EQ(running["count"], "2");
+  EXPECT_EQ(running["largest_bytes"], "300000000");
+  EXPECT_TRUE(running["oldest_since"].is_string());
+  EXPECT_EQ(running["spool_bytes"], "400000000");
+}
+
 TEST(StatusJsonTest, LatencyComesInParts) {
   const json status = json::parse(StatusJson(test::MakePipelineStatus()));
 

@@ -46,10 +46,12 @@ TEST(OptionsTest, AllThatMakesNoSenseIsToldAtOnce) {
   options.slot_create_timeout = std::chrono::seconds(0);
   options.batch_rows = 0;
   options.batch_bytes.bytes = 1;
+  options.spool_budget.bytes = 1;
+  options.catch_up_threshold.bytes = 1;
 
   const auto rejected = RejectedOf(options);
 
-  EXPECT_EQ(rejected.size(), 9u);
+  EXPECT_EQ(rejected.size(), 11u);
   EXPECT_THAT(rejected.at("tables"), testing::HasSubstr("schema.table"));
   EXPECT_THAT(rejected.at("url"), testing::HasSubstr("write postgres://"));
   EXPECT_THAT(rejected.at("url"), testing::Not(testing::HasSubstr("hunter2")));

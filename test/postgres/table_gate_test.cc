@@ -72,5 +72,24 @@ TEST_F(TableGateTest, WhatIsMalformedIsLeftToTheDecoder) {
   EXPECT_TRUE(gate_.Filter({}).empty());
 }
 
+/// Messages of a running transaction have its id in front.
+TEST_F(TableGateTest, InsideAStreamedChunkTheSameHolds) {
+  const std::string xid = "\0\0\1\0"s;
+  const auto in_stream = [&](const std::string& message) {
+    return message.substr(0, 1) + xid + message.substr(1);
+  };
+  const std::string start = "S" + xid + "\1";
+  const std::string chosen = in_stream("I" + Id(1) + "N");
+  EXPECT_EQ(Text(gate_.Filter(Bytes(start))), start);
+  EXPECT_TRUE(gate_.Filter(Bytes(in_stream(Relation(2, "b")))).empty());
+  EXPECT_TRUE(gate_.Filter(Bytes(in_stream("I" + Id(2) + "N"))).empty());
+  EXPECT_EQ(Text(gate_.Filter(Bytes(chosen))), chosen);
+  EXPECT_EQ(Text(gate_.Filter(Bytes(in_stream("T" + Id(2) + "\1" + Id(1) + Id(2))))),
+            in_stream("T" + Id(1) + "\1" + Id(1)));
+  EXPECT_EQ(Text(gate_.Filter(Bytes("E"))), "E");
+
+  EXPECT_TRUE(gate_.Filter(Bytes("D" + Id(2) + "K")).empty());
+}
+
 }  // namespace
 }  // namespace freshet::postgres

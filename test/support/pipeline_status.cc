@@ -77,6 +77,10 @@ pipeline::PipelineStatus MakePipelineStatus() {
        .bytes_estimated = 8'192,
        .waits_for = "transactions that ran when it joined: pid 17 (UPDATE)"},
       {.name = {"public", "items"}, .state = postgres::SnapshotState::kFinished, .done = true}};
+  status.capture.running.transactions = 2;
+  status.capture.running.largest_bytes = 300'000'000;
+  status.capture.running.oldest_since = kNow - 60'000'000;
+  status.capture.running.bytes = 400'000'000;
   status.capture_health = Ok();
   status.source_errors_by_kind = {{"unavailable", 2}};
   status.source_last_error = Error{ErrorKind::kUnavailable, "the server closed the connection"};
