@@ -29,6 +29,7 @@ DRAINS = {
     "duckdb_upsert_mix":
         ("mix", "  out: { duckdb: { path: \"%s/out.duckdb\" }, mode: upsert }", 0.50),
 }
+CATCH_UP_GOAL = 2.0  # times the rate of streaming the same backlog
 COMPONENTS = {"parser": "pgoutput_bench", "log_append": "log_append_bench"}
 LATENCY_GOAL_MS = 250
 CPU_GOAL_US = 1.2
@@ -65,7 +66,7 @@ class Drain:
     def __exit__(self, *error):
         self.server.__exit__(*error)
 
-    def run_freshet(self, sink, transport, snapshot, target):
+    def run_freshet(self, sink, transport, snapshot, target, catch_up="off"):
         """Runs freshet until caught up, on a copy of the prepared state if there is one."""
         prepared, place = self.folder / "prepared", self.folder / target
         if place != prepared:
@@ -78,7 +79,7 @@ class Drain:
         config = place / "freshet.yaml"
         config.write_text(
             f"source:\n  postgres:\n    url: \"{self.server.url('bench', transport == 'tcp')}\"\n"
-            f"    tables: [public.*]\n    snapshot: {snapshot}\n"
+            f"    tables: [public.*]\n    snapshot: {snapshot}\n    catch_up: {catch_up}\n"
             f"log: {{ path: \"{place}/log\", budget: 20GiB }}\n"
             f"sinks:\n{sink.replace('%s', str(place))}\n"
             f"http: {{ listen: 127.0.0.1:{free_port()} }}\n", encoding="utf-8")
@@ -98,6 +99,12 @@ class Drain:
         """The backlog through freshet. The rows must have arrived, or the figure means nothing."""
         figures = self.run_freshet(DRAINS[case][1], transport, "never", case)
         self.expect(case, figures["answer"]["sinks"][0]["rows_total"])
+        return figures
+
+    def catch_up(self, transport):
+        """The backlog read in rounds instead of streamed."""
+        figures = self.run_freshet(DRAINS["log"][1], transport, "never", "catch_up", "auto")
+        self.expect("catch_up", figures["answer"]["sinks"][0]["rows_total"])
         return figures
 
     def check(self, case):
@@ -143,6 +150,32 @@ def measure_drains(cases, options, folder):
             for case in chosen:
                 results.append(drain_result(case, transport, drain.rows, samples[transport, case],
                                             limit, pause))
+    return results
+
+
+def measure_catch_up(options, folder):
+    """A backlog to the log, streamed and in rounds, in turn."""
+    samples = {(transport, how): [] for transport in TRANSPORTS for how in ("streamed", "rounds")}
+    place = folder / "catch_up"
+    place.mkdir()
+    with Drain("insert", options, place) as drain:
+        for round_number in range(options.rounds):
+            for transport in TRANSPORTS:
+                samples[transport, "streamed"].append(drain.drain("log", transport))
+                samples[transport, "rounds"].append(drain.catch_up(transport))
+            say(f"catch-up: round {round_number + 1} of {options.rounds}")
+    results = []
+    for transport in TRANSPORTS:
+        streamed, rounds = samples[transport, "streamed"], samples[transport, "rounds"]
+        seconds = median(rounds, "seconds")
+        results.append({
+            "case": "catch-up", "transport": transport, "rows": drain.rows, "rounds": len(rounds),
+            "rows_per_second": round(drain.rows / seconds),
+            "streamed_rows_per_second": round(drain.rows / median(streamed, "seconds")),
+            "times_streamed": round(median(streamed, "seconds") / seconds, 2), "goal": CATCH_UP_GOAL,
+            "cpu_us_per_row": round(median(rounds, "cpu_seconds") / drain.rows * 1e6, 3),
+            "peak_mib": round(max(sample["peak_mib"] for sample in rounds)),
+        })
     return results
 
 
@@ -223,6 +256,14 @@ def markdown(results):
                   f" {r['share_goal']:.2f} | {r['cpu_us_per_row']:.2f} ({r['limit_cpu_us_per_row']:.2f}) |"
                   f" {r['peak_mib']} |" for r in drains]
         lines += ["", f"CPU goal: {CPU_GOAL_US} us a row for `log` over TCP. Memory goal: {MEMORY_GOAL_MIB} MiB.", ""]
+    catch_ups = [r for r in results if r["case"] == "catch-up"]
+    if catch_ups:
+        lines += ["| case | connection | rows/s | streamed rows/s | times | goal | CPU us/row | peak MiB |",
+                  "|---|---|---|---|---|---|---|---|"]
+        lines += [f"| catch-up | {r['transport']} | {r['rows_per_second']:,} |"
+                  f" {r['streamed_rows_per_second']:,} | {r['times_streamed']:.2f} | {r['goal']:.2f} |"
+                  f" {r['cpu_us_per_row']:.2f} | {r['peak_mib']} |" for r in catch_ups]
+        lines += [""]
     for r in (r for r in results if r["case"] == "latency"):
         lines += ["| case | commits | p50 ms | p95 ms | p99 ms | goal p99 | CPU us/row | peak MiB |",
                   "|---|---|---|---|---|---|---|---|",
@@ -245,7 +286,7 @@ def machine():
 
 
 def main():
-    cases = [*DRAINS, "latency", *source.CASES, *COMPONENTS]
+    cases = [*DRAINS, "catch-up", "latency", *source.CASES, *COMPONENTS]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="+", choices=[*cases, "all"], metavar="CASE",
                         help=f"all, or some of: {', '.join(cases)}")
@@ -265,6 +306,8 @@ def main():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="freshet-bench-"))
     try:
         results = measure_drains([case for case in chosen if case in DRAINS], options, folder)
+        if "catch-up" in chosen:
+            results += measure_catch_up(options, folder)
         if "latency" in chosen:
             results.append(measure_latency(options, folder))
         results += source.measure(chosen, options, folder)

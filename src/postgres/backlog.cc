@@ -72,7 +72,8 @@ Result<change::Position> Backlog::Run(change::Position position,
     }
     // Every peek is a stream of its own: tables are described again, and transactions that run on
     // behind `upto` come again from their start.
-    Assembler assembler(request_.limits, schemas_, position, std::exchange(open, std::nullopt),
+    const change::Position resume = open.has_value() ? position : change::Position{have, 0};
+    Assembler assembler(request_.limits, schemas_, resume, std::exchange(open, std::nullopt),
                         spool.get());
     Status read = ReadRound(assembler, spool.get(), upto, stop);
     spool_full_ = spool != nullptr && spool->full();
@@ -80,6 +81,8 @@ Result<change::Position> Backlog::Run(change::Position position,
     FRESHET_RETURN_IF_ERROR(WaitUntilDurable(stop));
     FRESHET_RETURN_IF_ERROR(OfServer(Advance(stop)));
     position = {.commit_end = emitted_end_, .ordinal = 0};
+    const int64_t running = spool == nullptr ? 0 : spool->figures().bytes;
+    if (static_cast<uint64_t>(running) > request_.threshold / kRunningShare) break;
   }
   board_.Update([](CaptureStatus& status) { status.backlog_bytes = 0; });
   return position;

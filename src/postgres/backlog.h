@@ -42,6 +42,10 @@ class Backlog {
   static constexpr uint64_t kMaxRound = 4;
   static constexpr uint64_t kMaxReread = 16;
 
+  /// The share of the threshold that transactions still running at a round's end may have brought:
+  /// they come again in each round, to a stream only once.
+  static constexpr uint64_t kRunningShare = 4;
+
   struct Request {
     std::string slot;
     std::string publication;

@@ -134,7 +134,6 @@ TEST_P(BacklogTest, BothWaysBringTheSame) {
   CaptureOnce(options_, output_);
   CaptureOnce(streamed, streamed_output);
   MakeBacklog();
-  const Lsn confirmed = Confirmed("peeked");
 
   // Without room, so that the rounds can be told from the stream.
   output_.SetRoomForBatches(3);
@@ -146,7 +145,7 @@ TEST_P(BacklogTest, BothWaysBringTheSame) {
       can() ? "0" : "1");
   if (can()) {
     EXPECT_GT(capture.status().backlog_bytes, 0);
-    EXPECT_EQ(Confirmed("peeked"), confirmed) << "nothing moves before it is durable";
+    EXPECT_LE(Confirmed("peeked"), output_.Durable().commit_end);
   }
   output_.SetRoom(true);
   ASSERT_TRUE(output_.WaitUntil([&] { return Complete(output_); }));
@@ -267,7 +266,8 @@ TEST_P(BacklogTest, AServerThatCannotLeavesItToTheStream) {
   if (!can()) GTEST_SKIP() << "this version is never asked";
   CaptureOnce(options_, output_);
   MakeBacklog();
-  Run("ALTER DATABASE postgres SET temp_file_limit = 64");
+  options_.catch_up_threshold = {int64_t{2} << 20};
+  Run("ALTER DATABASE postgres SET temp_file_limit = 600");
   Run("ALTER DATABASE postgres SET work_mem = '64kB'");
   const auto capture = Capture::Create(options_, SystemClock());
   const std::stop_source never;

@@ -3,15 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
+#include <csignal>
 #include <functional>
 #include <optional>
-#include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "base/check.h"
+#include "integration/program_fixture.h"
 #include "postgres/capture.h"
 #include "postgres/connection.h"
 #include "support/memory_output.h"
@@ -194,7 +194,7 @@ TEST_P(StreamingTest, ARunningTransactionHoldsBackNoAcknowledgementAndIsSentAgai
     Do(session, "BEGIN");
     Do(session, InsertMany(1));
     ASSERT_TRUE(WaitUntilStreamed(capture));
-    Run("INSERT INTO public.t VALUES (0, 'short'); CREATE TABLE public.other (id int)");
+    Run("INSERT INTO public.t VALUES (0, 'short'); CREATE SCHEMA s; CREATE TABLE s.other (id int)");
     in_between = *change::ParseLsn(Ask("SELECT pg_current_wal_lsn()"));
     EXPECT_TRUE(WaitForStatus(
         capture, [&](const CaptureStatus& status) { return status.acknowledged >= in_between; }));
@@ -352,6 +352,84 @@ TEST_P(StreamingTest, PreparedTransactionsComeOnceWhenTheyAreCommitted) {
   EXPECT_EQ(Ids(), expected);
   EXPECT_EQ(FilesInSpool(), 0u);
 }
+
+/// The whole program with a warehouse.
+class StreamingProgramTest : public test::ProgramTest {
+ protected:
+  void SetUp() override {
+    ProgramTest::SetUp();
+    Run("ALTER DATABASE " + name_ + " SET logical_decoding_work_mem = '64kB'");
+    Run("CREATE TABLE public.t (id int PRIMARY KEY, v text)");
+    config_.source = ", batch_rows: 1000";
+    CatchUp();
+  }
+
+  static std::string InsertMany(int first) {
+    return fmt::format(
+        "INSERT INTO public.t SELECT i, repeat('.', 200) FROM generate_series({}, {}) i", first,
+        first + 9'999);
+  }
+
+  std::string Running() const {
+    const auto status = StatusJson();
+    if (!status.contains("source")) return "";
+    return status["source"]["running_transactions"]["count"].get<std::string>();
+  }
+
+  bool WaitForRows(const std::string& count) const {
+    return test::Eventually([&] { return Query("SELECT count(*) FROM public.t") == count; });
+  }
+};
+
+TEST_P(StreamingProgramTest, AKillInTheMiddleOfATransactionCostsNothing) {
+  auto session = Connection::Connect(url());
+  ASSERT_TRUE(session.has_value()) << session.error();
+  auto program = StartRun();
+  ASSERT_TRUE(test::Eventually([&] { return Running() == "0"; }));
+  ASSERT_TRUE(session->Execute("BEGIN").has_value());
+  ASSERT_TRUE(session->Execute(InsertMany(1)).has_value());
+  ASSERT_TRUE(test::Eventually([&] { return Running() == "1"; }));
+  program->Signal(SIGKILL);
+  ASSERT_EQ(program->WaitExit(), 128 + SIGKILL);
+
+  program = StartRun();
+  Run("INSERT INTO public.t VALUES (0, 'other')");
+  ASSERT_TRUE(session->Execute(InsertMany(10'001)).has_value());
+  ASSERT_TRUE(test::Eventually([&] { return Running() == "1"; }));
+  EXPECT_TRUE(WaitForRows("1"));  // the other one does not wait
+  ASSERT_TRUE(session->Execute("COMMIT").has_value());
+  EXPECT_TRUE(WaitForRows("20001"));
+
+  ASSERT_TRUE(session->Execute("BEGIN").has_value());
+  ASSERT_TRUE(session->Execute(InsertMany(30'001)).has_value());
+  ASSERT_TRUE(test::Eventually([&] { return Running() == "1"; }));
+  ASSERT_TRUE(session->Execute("ROLLBACK").has_value());
+  ASSERT_TRUE(test::Eventually([&] { return Running() == "0"; }));
+  ExpectEqual();
+}
+
+/// Killed while the committed transaction is read back and half of it is in the log.
+TEST_P(StreamingProgramTest, AKillWhileATransactionIsPassedOnCostsNothing) {
+  const auto program =
+      test::Program::Start({.arguments = {FRESHET_PROGRAM, "run", "-c", WriteConfig()},
+                            .environment = {"NO_COLOR=1", "FRESHET_FAILPOINT=after_append:7"}});
+  ASSERT_TRUE(test::Eventually([&] { return Running() == "0"; }));
+  auto session = Connection::Connect(url());
+  ASSERT_TRUE(session.has_value()) << session.error();
+  ASSERT_TRUE(session->Execute("BEGIN").has_value());
+  ASSERT_TRUE(session->Execute(InsertMany(1)).has_value());
+  ASSERT_TRUE(session->Execute(InsertMany(10'001)).has_value());
+  ASSERT_TRUE(test::Eventually([&] { return Running() == "1"; }));
+  ASSERT_TRUE(session->Execute("COMMIT").has_value());
+  ASSERT_EQ(program->WaitExit(), 128 + SIGKILL);
+
+  const auto again = StartRun();
+  EXPECT_TRUE(WaitForRows("20000"));
+  ExpectEqual();
+}
+
+INSTANTIATE_TEST_SUITE_P(Majors, StreamingProgramTest, ::testing::Values(15),
+                         [](const auto& tested) { return std::to_string(tested.param); });
 
 INSTANTIATE_TEST_SUITE_P(Majors, StreamingTest,
                          ::testing::ValuesIn(PostgresServer::InstalledMajors()),
