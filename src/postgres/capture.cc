@@ -529,8 +529,7 @@ Status CaptureImpl::CatchUpBacklog(Session& session, change::Position& position,
        .threshold = static_cast<uint64_t>(options_.catch_up_threshold.bytes),
        .limits = {.batch_rows = options_.batch_rows, .batch_bytes = options_.batch_bytes.bytes},
        .spool = SpoolFor(session)},
-      session.catalog, tables, TableGate(session.filter, std::move(chosen)), session.output, watch,
-      board_, clock_);
+      session.catalog, tables, gate, session.output, watch, board_, clock_);
   auto end = backlog.Run(position, open, session.stop);
   spool_overflowed_ = spool_overflowed_ || backlog.spool_full();
   if (!end.has_value()) {
