@@ -288,8 +288,9 @@ Result<std::vector<Check>> CheckTables(Catalog& catalog, const Options& options,
         fmt::format("publication '{}' does not send {}{} (a partitioned table is sent under its "
                     "own name only with publish_via_partition_root)",
                     options.publication, missing, AndMore(missing_count)),
-        fmt::format("exclude it, or ALTER PUBLICATION {} ADD TABLE {} and begin with a new log and "
-                    "slot, since rows written before are in neither",
+        fmt::format("exclude it, or ALTER PUBLICATION {} ADD TABLE {}; where the log has the table "
+                    "already, its rows are then to be read again (freshet table resnapshot NAME "
+                    "--replace), since changes are missing",
                     quoted, add)));
   } else if (!(publication->inserts && publication->updates && publication->deletes &&
                publication->truncates)) {
