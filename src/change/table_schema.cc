@@ -42,6 +42,7 @@ uint64_t Fingerprint(TableId id, const TableName& name, ReplicaIdentity identity
                    static_cast<int>(c.type.kind), c.type.precision, c.type.scale,
                    static_cast<int>(c.type.element), c.type.element_delimiter, c.identity,
                    c.primary_key, c.not_null, c.generated);
+    if (c.missing_value.has_value()) text.append("\1").append(*c.missing_value).push_back('\0');
   }
   return XXH3_64bits(text.data(), text.size());
 }

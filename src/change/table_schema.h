@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,11 @@ struct Column {
   bool primary_key = false;
   bool not_null = false;
   bool generated = false;
+
+  /// What rows from before the column was added read as, in the server's text: the constant default
+  /// that ADD COLUMN was given (pg_attribute.attmissingval, 11+). None: they read as null, or the
+  /// server rewrote them.
+  std::optional<std::string> missing_value = std::nullopt;
 
   bool operator==(const Column&) const = default;
 };

@@ -27,7 +27,13 @@ constexpr uint8_t kLastLogicalKind = static_cast<uint8_t>(LogicalKind::kExactTex
 constexpr uint8_t kLastReplicaIdentity = static_cast<uint8_t>(ReplicaIdentity::kIndex);
 constexpr int32_t kMaxDecimalDigits = 38;
 
-enum ColumnFlag : uint8_t { kIdentity = 1, kPrimaryKey = 2, kNotNull = 4, kGenerated = 8 };
+enum ColumnFlag : uint8_t {
+  kIdentity = 1,
+  kPrimaryKey = 2,
+  kNotNull = 4,
+  kGenerated = 8,
+  kMissing = 16
+};
 
 void WriteColumn(LittleEndianWriter& out, const change::Column& column) {
   out.String(column.name);
@@ -42,7 +48,9 @@ void WriteColumn(LittleEndianWriter& out, const change::Column& column) {
   out.U8(static_cast<uint8_t>(column.type.element_delimiter));
   out.U8(static_cast<uint8_t>(
       (column.identity ? kIdentity : 0) | (column.primary_key ? kPrimaryKey : 0) |
-      (column.not_null ? kNotNull : 0) | (column.generated ? kGenerated : 0)));
+      (column.not_null ? kNotNull : 0) | (column.generated ? kGenerated : 0) |
+      (column.missing_value.has_value() ? kMissing : 0)));
+  if (column.missing_value.has_value()) out.String(*column.missing_value);
 }
 
 /// A decimal that Arrow would refuse, in a column or as the elements of a list.
@@ -80,6 +88,7 @@ change::Column ReadColumn(LittleEndianReader& in) {
   column.primary_key = (flags & kPrimaryKey) != 0;
   column.not_null = (flags & kNotNull) != 0;
   column.generated = (flags & kGenerated) != 0;
+  if ((flags & kMissing) != 0) column.missing_value = in.String();
   return column;
 }
 

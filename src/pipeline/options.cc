@@ -14,7 +14,8 @@ using config::Binder;
 
 constexpr std::array<std::string_view, 2> kModeNames = {"upsert", "append"};
 constexpr std::array<std::string_view, 3> kExceptionNames = {"keep_text", "null", "fail"};
-constexpr std::array<std::string_view, 2> kSchemaChangeNames = {"evolve", "fail"};
+constexpr std::array<std::string_view, 3> kSchemaChangeNames = {"evolve", "ignore", "fail"};
+constexpr std::array<std::string_view, 2> kUnchangedNames = {"fill", "mark"};
 constexpr std::array<std::string_view, 3> kAccessNames = {"local", "always", "never"};
 constexpr std::array<std::string_view, 4> kLevelNames = {"debug", "info", "warning", "error"};
 constexpr std::array<std::string_view, 2> kFormatNames = {"text", "json"};
@@ -50,7 +51,23 @@ void BindKind(Binder& binder, SinkSpec& spec) {
   }
 }
 
+void BindClasses(Binder& binder, sink::SchemaChangePolicies& policies) {
+  static constexpr std::array<std::string_view, sink::kSchemaChanges> kDocs = {
+      "A column is added.",
+      "A column is dropped.",
+      "A column is renamed.",
+      "A column's type is changed.",
+      "Other columns identify a row: another primary key or replica identity.",
+      "The table is renamed, or moved to another schema.",
+      "The table is dropped, and another is made under its name."};
+  for (size_t i = 0; i < sink::kSchemaChanges; ++i) {
+    BindEnum(binder, {sink::SchemaChangeName(static_cast<sink::SchemaChange>(i)), kDocs[i]},
+             kSchemaChangeNames, policies.of[i]);
+  }
+}
+
 void Bind(Binder& binder, SinkSpec& spec) {
+  auto schema_changes = sink::SchemaChangePolicy::kEvolve;
   BindKind(binder, spec);
   BindEnum(binder,
            {"mode",
@@ -66,11 +83,21 @@ void Bind(Binder& binder, SinkSpec& spec) {
   BindEnum(
       binder,
       {"schema_changes",
-       "evolve follows the source (added columns are added, dropped ones kept and null from then "
-       "on, a changed "
-       "type widens or gets a new column); fail stops the sink before the first row of the new "
-       "version."},
-      kSchemaChangeNames, spec.options.schema_changes);
+       "What the target does when a table changes: evolve follows the source, ignore leaves the "
+       "target as it is, fail stops the sink before the first row of the new version (a column "
+       "that is added is still added). docs/schema_changes.md says it for each class."},
+      kSchemaChangeNames, schema_changes);
+  spec.options.schema_changes = sink::SchemaChangePolicies::All(schema_changes);
+  binder.Section(
+      {"schema_change_classes", "Policies that differ from `schema_changes`, by class of change."},
+      [&](Binder& section) { BindClasses(section, spec.options.schema_changes); });
+  BindEnum(binder,
+           {"unchanged",
+            "What a changelog holds where the server did not send a value, because it is long and "
+            "unchanged: fill takes the row's last value from the target (duckdb; files cannot be "
+            "read while they are written, and mark), mark leaves null and names the column in "
+            "`_cdc_unchanged`."},
+           kUnchangedNames, spec.options.unchanged);
   binder.Section({"flush",
                   "When buffered changes are made durable: at the first of these limits. A files "
                   "sink takes its defaults from `rotate`."},

@@ -252,11 +252,12 @@ class Assembler::Impl {
                   kMaxTables);
     }
     if (!is_new && table.relation == relation) {
-      table.arrived = std::max(table.arrived, arrived);
-      return {};
+      // The same columns, and perhaps another version: one dropped and added again.
+      if (arrived < table.arrived) return {};
+    } else if (arrived < table.arrived) {
+      // A streamed transaction brings its own descriptions, perhaps older than one that came since.
+      replay_->newer.emplace_back(table.relation, table.arrived);
     }
-    // A streamed transaction brings its own descriptions, perhaps older than one that came since.
-    if (arrived < table.arrived) replay_->newer.emplace_back(table.relation, table.arrived);
     table.arrived = arrived;
     FRESHET_TRY(auto schema, schemas_.Resolve(relation));
     CHECK(schema != nullptr && schema->columns().size() == relation.columns.size());

@@ -53,6 +53,7 @@ struct Catalog::Attribute {
   bool generated = false;
   bool primary_key = false;
   bool identity_index = false;  ///< in the index of REPLICA IDENTITY USING INDEX
+  std::optional<std::string> missing_value;
 };
 
 struct Catalog::Type {
@@ -108,22 +109,31 @@ Status Catalog::Load(std::span<const TableId> tables, std::stop_token stop) {
   // Columns that an index only INCLUDEs (11+) identify nothing. Nor does a DEFERRABLE primary key:
   // two rows may have it for a while, and the server takes none for a replica identity.
   const std::string keys = connection_.server_major() >= 11 ? "indnkeyatts" : "indnatts";
+  // One value in an array of the column's type, which need not be an array itself.
+  const std::string missing =
+      connection_.server_major() >= 11
+          ? "CASE WHEN a.atthasmissing THEN array_to_string(a.attmissingval, '') END"
+          : "NULL";
   const std::string sql = fmt::format(
       "SELECT a.attrelid, a.attname, a.attnum, a.atttypid, a.atttypmod,"
       " format_type(a.atttypid, a.atttypmod), a.attnotnull, {},"
       " COALESCE(a.attnum = ANY ((pk.indkey::int2[])[0:pk.{} - 1]), false),"
-      " COALESCE(a.attnum = ANY ((ri.indkey::int2[])[0:ri.{} - 1]), false) "
+      " COALESCE(a.attnum = ANY ((ri.indkey::int2[])[0:ri.{} - 1]), false),"
+      " {} "
       "FROM pg_attribute a"
       " LEFT JOIN pg_index pk ON pk.indrelid = a.attrelid AND pk.indisprimary"
       " AND pk.indimmediate"
       " LEFT JOIN pg_index ri ON ri.indrelid = a.attrelid AND ri.indisreplident "
       "WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped "
       "ORDER BY a.attrelid, a.attnum",
-      generated, keys, keys);
+      generated, keys, keys, missing);
   FRESHET_TRY(
       const Rows rows,
       connection_.Query(sql, {OidArray(tables, [](TableId id) { return id.value; })}, stop));
-  for (const TableId id : tables) attributes_[id.value].clear();
+  for (const TableId id : tables) {
+    attributes_[id.value].clear();
+    resolved_.erase(id.value);
+  }
   std::vector<uint32_t> oids;
   for (int i = 0; i < rows.size(); ++i) {
     attributes_[Oid(rows, i, 0)].push_back({.name = std::string(rows.at(i, 1)),
@@ -134,7 +144,11 @@ Status Catalog::Load(std::span<const TableId> tables, std::stop_token stop) {
                                             .not_null = rows.boolean(i, 6),
                                             .generated = rows.boolean(i, 7),
                                             .primary_key = rows.boolean(i, 8),
-                                            .identity_index = rows.boolean(i, 9)});
+                                            .identity_index = rows.boolean(i, 9),
+                                            .missing_value = std::nullopt});
+    if (!rows.is_null(i, 10)) {
+      attributes_[Oid(rows, i, 0)].back().missing_value = std::string(rows.at(i, 10));
+    }
     oids.push_back(Oid(rows, i, 3));
   }
   return LoadTypes(std::move(oids), stop);
@@ -221,25 +235,42 @@ pgoutput::Relation Catalog::Describe(const CatalogTable& table,
   return out;
 }
 
+const Catalog::Attribute* Catalog::Find(const pgoutput::Relation& relation,
+                                        const pgoutput::RelationColumn& column) const {
+  const auto table = attributes_.find(relation.id.value);
+  if (table == attributes_.end()) return nullptr;
+  const auto found =
+      std::find_if(table->second.begin(), table->second.end(), [&](const Attribute& a) {
+        return a.name == column.name && a.type_oid == column.type_oid && a.typmod == column.typmod;
+      });
+  return found == table->second.end() ? nullptr : &*found;
+}
+
+bool Catalog::Knows(const pgoutput::Relation& relation) const {
+  return std::all_of(relation.columns.begin(), relation.columns.end(),
+                     [&](const auto& column) { return Find(relation, column) != nullptr; });
+}
+
+/// Reads the table's columns anew. The message may be older than the catalog, whose table may be
+/// another by now or gone: columns that were read before and fit are kept then.
+Status Catalog::Refresh(const pgoutput::Relation& relation) {
+  const uint32_t id = relation.id.value;
+  const bool knew = Knows(relation);
+  std::vector<Attribute> before = attributes_[id];
+  const TableId ids[] = {relation.id};
+  FRESHET_RETURN_IF_ERROR(Load(ids, {}));
+  resolved_.insert(id);
+  if (knew && !Knows(relation)) attributes_[id] = std::move(before);
+  // Types the message names need not be the table's any more.
+  std::vector<uint32_t> oids;
+  for (const auto& column : relation.columns) oids.push_back(column.type_oid);
+  return LoadTypes(std::move(oids), {});
+}
+
 Result<std::shared_ptr<const change::TableSchema>> Catalog::Resolve(
     const pgoutput::Relation& relation) {
-  const auto find = [&](const pgoutput::RelationColumn& column) -> const Attribute* {
-    for (const Attribute& a : attributes_[relation.id.value]) {
-      const bool same =
-          a.name == column.name && a.type_oid == column.type_oid && a.typmod == column.typmod;
-      if (same) return &a;
-    }
-    return nullptr;
-  };
-  const bool known = std::all_of(relation.columns.begin(), relation.columns.end(),
-                                 [&](const auto& column) { return find(column) != nullptr; });
-  if (!known) {
-    const TableId ids[] = {relation.id};
-    FRESHET_RETURN_IF_ERROR(Load(ids));
-    // The message may be older than the catalog: types it names need not be the table's any more.
-    std::vector<uint32_t> oids;
-    for (const auto& column : relation.columns) oids.push_back(column.type_oid);
-    FRESHET_RETURN_IF_ERROR(LoadTypes(std::move(oids), {}));
+  if (!resolved_.insert(relation.id.value).second || !Knows(relation)) {
+    FRESHET_RETURN_IF_ERROR(Refresh(relation));
   }
   std::vector<change::Column> columns;
   for (const pgoutput::RelationColumn& from : relation.columns) {
@@ -249,12 +280,13 @@ Result<std::shared_ptr<const change::TableSchema>> Catalog::Resolve(
     column.typmod = from.typmod;
     column.type = LogicalTypeOf(from.type_oid, from.typmod);
     column.identity = from.key;
-    if (const Attribute* a = find(from); a != nullptr) {
+    if (const Attribute* a = Find(relation, from); a != nullptr) {
       column.attnum = a->attnum;
       column.type_name = a->type_name;
       column.primary_key = a->primary_key;
       column.not_null = a->not_null;
       column.generated = a->generated;
+      column.missing_value = a->missing_value;
     } else {
       FRESHET_TRY(const Rows rows,
                   connection_.Query("SELECT format_type($1::oid, $2::int4)",

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/result.h"
@@ -15,6 +16,10 @@
 #include "postgres/table_filter.h"
 
 namespace freshet::postgres {
+
+namespace pgoutput {
+struct RelationColumn;
+}
 
 /// A table as the source's catalog has it.
 struct CatalogTable {
@@ -32,7 +37,9 @@ struct CatalogTable {
 /// What the source's catalog says of tables and types. Resolves the stream's Relation messages.
 ///
 /// Reads through one session of its own, and remembers: types for ever, columns of a table until a
-/// message says otherwise. Threads: one. Errors: those of Connection.
+/// message comes again or says otherwise. The server repeats a table's message after every DDL on
+/// it; a column that was dropped and added again has another attnum then, in a message that is the
+/// same. Threads: one. Errors: those of Connection.
 class Catalog final : public SchemaSource {
  public:
   explicit Catalog(Connection connection);
@@ -61,11 +68,17 @@ class Catalog final : public SchemaSource {
   struct Attribute;
   struct Type;
 
+  /// Whether every column of `relation` is among the table's as they were read last.
+  bool Knows(const pgoutput::Relation& relation) const;
+  const Attribute* Find(const pgoutput::Relation& relation,
+                        const pgoutput::RelationColumn& column) const;
+  Status Refresh(const pgoutput::Relation& relation);
   Status LoadTypes(std::vector<uint32_t> oids, std::stop_token stop);
   change::LogicalType LogicalTypeOf(uint32_t oid, int32_t typmod) const;
 
   Connection connection_;
   std::unordered_map<uint32_t, std::vector<Attribute>> attributes_;  ///< by table
+  std::unordered_set<uint32_t> resolved_;  ///< tables with a message since their columns were read
   std::unordered_map<uint32_t, Type> types_;
 };
 

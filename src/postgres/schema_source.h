@@ -22,9 +22,10 @@ class SchemaSource {
 
   /// The schema of `relation`: one column per column of the message, in its order.
   ///
-  /// Called once for each Relation message whose content differs from the one before it of the same
-  /// table, on the thread that feeds the assembler; it may ask the server. `relation` is valid
-  /// during the call only. A type the catalog does not know any more is kExactText.
+  /// Called for each Relation message, on the thread that feeds the assembler; it may ask the
+  /// server. A message that comes again with the same content may mean another table version: a
+  /// column that was dropped and added again. `relation` is valid during the call only. A type the
+  /// catalog does not know any more is kExactText.
   virtual Result<std::shared_ptr<const change::TableSchema>> Resolve(
       const pgoutput::Relation& relation) = 0;
 };

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -38,12 +40,43 @@ enum class ExceptionPolicy : uint8_t {
   kFail,      ///< the sink stops
 };
 
-/// What happens to a target's column when the source drops, renames or retypes its own.
-/// Adding a column always adds it.
+/// What a changelog's row holds in a column whose value was not sent (unchanged TOAST).
+enum class UnchangedPolicy : uint8_t {
+  kFill,  ///< the row's last value, where the target can be read; else as kMark
+  kMark,  ///< null, and the column is named in `_cdc_unchanged`
+};
+
+/// In what way a table version may differ from the one before it.
+enum class SchemaChange : uint8_t {
+  kAddColumn,
+  kDropColumn,
+  kRenameColumn,
+  kChangeType,
+  kChangeKey,      ///< other columns identify a row
+  kRenameTable,    ///< renamed, or moved to another schema
+  kRecreateTable,  ///< dropped, and another made under its name
+};
+inline constexpr size_t kSchemaChanges = 7;
+
+/// "add_column", ... as in a configuration.
+std::string_view SchemaChangeName(SchemaChange change);
+
+/// What a sink does about a SchemaChange. What evolve and ignore mean for each class stands in
+/// docs/schema_changes.md.
 enum class SchemaChangePolicy : uint8_t {
-  kEvolve,  ///< dropped: kept, null from then on; renamed: as drop and add; retyped: widened
-            ///< where every old value fits, else as drop and add under the name with a suffix
+  kEvolve,  ///< the target follows
+  kIgnore,  ///< the target stays as it is
   kFail,    ///< the sink stops before the first row of the new version
+};
+
+/// The policy of each class.
+struct SchemaChangePolicies {
+  std::array<SchemaChangePolicy, kSchemaChanges> of = {};
+
+  /// One policy for all. Under kFail columns may still be added, which harms no reader.
+  static SchemaChangePolicies All(SchemaChangePolicy policy);
+
+  SchemaChangePolicy Of(SchemaChange change) const { return of[static_cast<size_t>(change)]; }
 };
 
 /// What every sink is told of its place in a pipeline.
@@ -51,7 +84,8 @@ struct SinkOptions {
   std::string name;  ///< key under `sinks:`
   WriteMode mode = WriteMode::kUpsert;
   ExceptionPolicy exceptions = ExceptionPolicy::kKeepText;
-  SchemaChangePolicy schema_changes = SchemaChangePolicy::kEvolve;
+  SchemaChangePolicies schema_changes = {};
+  UnchangedPolicy unchanged = UnchangedPolicy::kFill;
 };
 
 /// A figure a sink counts for itself, shown in status, and in metrics as

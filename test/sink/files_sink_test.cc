@@ -369,7 +369,7 @@ TEST_F(FilesSinkTest, NewVersionOfATableGoesToANewFile) {
 }
 
 TEST_F(FilesSinkTest, DroppedColumnStopsASinkThatMustNotEvolve) {
-  sink_options_.schema_changes = SchemaChangePolicy::kFail;
+  sink_options_.schema_changes = SchemaChangePolicies::All(SchemaChangePolicy::kFail);
   const auto narrower =
       test::MakeSchema(items_->name(), {test::MakeColumn("id", change::LogicalKind::kInt64, true),
                                         test::MakeColumn("name", change::LogicalKind::kText)});

@@ -101,7 +101,7 @@ std::shared_ptr<const change::TableSchema> MakeSchema(change::TableName name,
     }
   }
   for (size_t i = 0; i < columns.size(); ++i) {
-    columns[i].attnum = static_cast<int16_t>(i + 1);
+    if (columns[i].attnum == 0) columns[i].attnum = static_cast<int16_t>(i + 1);
     if (identity == change::ReplicaIdentity::kFull) columns[i].identity = true;
   }
   return std::make_shared<const change::TableSchema>(change::TableId{table_id}, std::move(name),

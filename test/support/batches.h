@@ -47,7 +47,8 @@ using Row = std::vector<Cell>;
 change::Column MakeColumn(std::string name, change::LogicalType type, bool key = false);
 change::Column MakeColumn(std::string name, change::LogicalKind kind, bool key = false);
 
-/// A table version. Under kFull every column is flagged as identity, as the server does.
+/// A table version. Columns without an attnum are numbered by their place. Under kFull every column
+/// is flagged as identity, as the server does.
 std::shared_ptr<const change::TableSchema> MakeSchema(
     change::TableName name, std::vector<change::Column> columns,
     change::ReplicaIdentity identity = change::ReplicaIdentity::kDefault, uint32_t table_id = 0);

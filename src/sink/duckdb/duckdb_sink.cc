@@ -8,6 +8,8 @@
 #include "base/check.h"
 #include "base/failpoint.h"
 #include "sink/changelog_columns.h"
+#include "sink/duckdb/scan.h"
+#include "sink/duckdb/source_value.h"
 #include "sink/duckdb/upsert_writer.h"
 #include "sink/duckdb/vectors.h"
 
@@ -40,7 +42,9 @@ bool SameRun(const TableSchema& current, const TableSchema& next) {
   return !dropped &&
          std::all_of(next.columns().begin(), next.columns().end(), [&](const auto& column) {
            const int index = current.IndexOf(column.name);
-           return index < 0 || current.columns()[static_cast<size_t>(index)].type == column.type;
+           if (index < 0) return true;
+           const auto& same = current.columns()[static_cast<size_t>(index)];
+           return same.type == column.type && same.attnum == column.attnum;
          });
 }
 
@@ -75,6 +79,7 @@ Result<std::optional<StoredPosition>> DuckDbSink::Open(std::stop_token) {
       "VARCHAR, source VARCHAR, log_id VARCHAR, log_offset BIGINT, commit_end UBIGINT, ordinal "
       "BIGINT, updated_at TIMESTAMPTZ)",
       kPositions)));
+  FRESHET_RETURN_IF_ERROR(connection_->Execute(CreateColumnsTableSql()));
   FRESHET_TRY(
       const auto rows,
       connection_->QueryText(fmt::format(
@@ -113,13 +118,14 @@ Status DuckDbSink::BeginUnlessBegun() {
 /// Refuses a table that somebody else fills. Ours appear in the transaction that stores our first
 /// position: one that is there before is another sink's, of this file or of this sink under a
 /// former name, and its rows would be added a second time. Nor can a mirror go on as a changelog.
-Status DuckDbSink::CheckOwned(const change::TableName& source, const TargetTable& table) const {
-  for (const auto& [name, other] : targets_) {
-    if (name == source || !(other.table.name == table.name)) continue;
+Status DuckDbSink::CheckOwned(const TableSchema& schema, const TargetTable& table) const {
+  for (const auto& [id, other] : targets_) {
+    if (id == schema.id() || !(other.table.name == table.name) || table.recreated) continue;
     return Fail(ErrorKind::kUnsupported,
                 "tables {} and {} would both be {} in DuckDB, which ignores the case of names: "
                 "exclude one, or rename it in the source",
-                change::ToString(name), change::ToString(source), table.name.Sql());
+                change::ToString(other.table.source), change::ToString(schema.name()),
+                table.name.Sql());
   }
   if (!table.exists) return {};
   const bool changelog = table.IndexOf(kOperationColumn) >= 0;
@@ -139,33 +145,158 @@ Status DuckDbSink::CheckOwned(const change::TableName& source, const TargetTable
 
 Status DuckDbSink::Prepare(const TableSchema& schema) {
   FRESHET_RETURN_IF_ERROR(BeginUnlessBegun());
-  Target& target = targets_[schema.name()];
-  if (target.versions.contains(schema.fingerprint())) return {};
-  FRESHET_TRY(auto table, FindTarget(*connection_, schema.name()));
-  if (target.versions.empty()) FRESHET_RETURN_IF_ERROR(CheckOwned(schema.name(), table));
+  Target& target = targets_[schema.id()];
+  if (!target.prepared.insert(schema.fingerprint()).second) return {};
+  FRESHET_TRY(auto table, FindTarget(*connection_, schema.name(), schema.id()));
+  if (target.in_force == 0) FRESHET_RETURN_IF_ERROR(CheckOwned(schema, table));
+  if (target.in_force == 0 && !table.recreated) {
+    return PutInForce(target, std::move(table), schema);
+  }
+  // Rows of the version before may still come. Policies are asked now.
+  const auto evolution = PlanEvolution(std::move(table), schema, sink_options_);
+  return evolution.has_value() ? Status() : Fail(evolution.error());
+}
+
+/// Gives the target's table the shape of `schema`.
+Status DuckDbSink::PutInForce(Target& target, TargetTable table, const TableSchema& schema) {
+  const bool first = target.in_force == 0;
+  if (table.in_the_way.has_value() &&
+      sink_options_.schema_changes.Of(SchemaChange::kRenameTable) == SchemaChangePolicy::kEvolve) {
+    FRESHET_RETURN_IF_ERROR(MoveAside(*table.in_the_way));
+  }
+  for (auto& [id, other] : targets_) {
+    if (!table.recreated || &other == &target || !(other.table.name == table.name)) continue;
+    FRESHET_RETURN_IF_ERROR(SettleRows(other));  // of the table that is no more
+    other.in_force = 0;
+  }
   const bool existed = table.exists;
   FRESHET_TRY(Evolution evolution, PlanEvolution(std::move(table), schema, sink_options_));
-  if (!evolution.statements.empty()) FRESHET_RETURN_IF_ERROR(Evolve(target, evolution));
-  if (existed && target.versions.empty()) {
+  if (!evolution.statements.empty()) {
+    FRESHET_RETURN_IF_ERROR(Evolve(target, evolution, schema));
+  } else if (target.appender != nullptr) {
+    FRESHET_RETURN_IF_ERROR(target.appender->Flush());
+    target.appender.reset();
+  }
+  if (evolution.remembers) {
+    for (const std::string& sql : RememberSql(evolution.table, schema.id())) {
+      FRESHET_RETURN_IF_ERROR(connection_->Execute(sql));
+    }
+  }
+  if (existed && first) {
     FRESHET_TRY(const auto rows, connection_->QueryText(fmt::format("SELECT '' FROM {} LIMIT 1",
                                                                     evolution.table.name.Sql())));
     target.had_rows = !rows.empty();
   }
   target.table = std::move(evolution.table);
-  target.versions[schema.fingerprint()] = {.schema = std::make_shared<const TableSchema>(schema),
-                                           .mapping = std::move(evolution.mapping)};
+  if (target.run == nullptr) target.mappings.clear();
+  target.mappings[schema.fingerprint()] = std::move(evolution.mapping);
+  target.in_force = schema.fingerprint();
   return {};
 }
 
-/// Runs the DDL of a new table version, in the open transaction.
-Status DuckDbSink::Evolve(Target& target, const Evolution& evolution) {
+/// Gives a table another name, because the source has another table under its own: it was renamed,
+/// to what its next row will say.
+Status DuckDbSink::MoveAside(const QualifiedName& table) {
+  for (auto& [id, target] : targets_) {
+    if (!(target.table.name == table)) continue;
+    FRESHET_RETURN_IF_ERROR(SettleRows(target));
+    target.in_force = 0;
+  }
+  const std::string aside = fmt::format("freshet_renamed_{}", table.table);
+  FRESHET_RETURN_IF_ERROR(connection_->Execute(
+      fmt::format("ALTER TABLE {} RENAME TO {}", table.Sql(), QuoteName(aside))));
+  return connection_->Execute(fmt::format(
+      "UPDATE {} SET target_table = {} WHERE target_schema = {} AND target_table = {}",
+      kColumnsTable, QuoteText(aside), QuoteText(table.schema), QuoteText(table.table)));
+}
+
+/// Hands the table all rows that were taken, and makes it ready for ALTER.
+Status DuckDbSink::SettleRows(Target& target) {
   if (target.appender != nullptr) FRESHET_RETURN_IF_ERROR(target.appender->Flush());
   target.appender.reset();
+  if (target.run != nullptr) FRESHET_RETURN_IF_ERROR(ApplyRun(target));
   if (target.deleted) FRESHET_RETURN_IF_ERROR(RebuildForAlter(target));
+  return {};
+}
+
+/// Runs the DDL of a new table version, in the open transaction. Rows of the version before go to
+/// the table first, unless they can be told what the new columns hold.
+Status DuckDbSink::Evolve(Target& target, Evolution& evolution, const TableSchema& schema) {
+  const auto values = ReadFills(evolution);
+  if (!values.has_value()) return Fail(values.error());
+  const bool all_fit = std::find(values->begin(), values->end(), nullptr) == values->end();
+  if (target.run == nullptr || !evolution.adds_only || !all_fit ||
+      !SameRun(*target.run_schema, schema)) {
+    FRESHET_RETURN_IF_ERROR(SettleRows(target));
+  } else if (target.deleted) {
+    FRESHET_RETURN_IF_ERROR(RebuildForAlter(target));
+  }
   for (const std::string& statement : evolution.statements) {
     FRESHET_RETURN_IF_ERROR(connection_->Execute(statement));
   }
+  for (size_t i = 0; i < evolution.fills.size(); ++i) {
+    const Evolution::Fill& fill = evolution.fills[i];
+    if ((*values)[i] == nullptr) {
+      FRESHET_RETURN_IF_ERROR(NoteFill(target, evolution, fill));
+      continue;
+    }
+    for (auto& [fingerprint, mapping] : target.mappings) {  // of rows still in the run
+      mapping.fill.resize(std::max(mapping.fill.size(), fill.target + 1));
+      mapping.fill[fill.target] = {.value = (*values)[i], .type = fill.column.type};
+    }
+  }
   return {};
+}
+
+/// What rows from before hold in the columns that are added: one value each, which becomes the
+/// default of its column; null for one that its type cannot hold.
+///
+/// The default is a plain text. With any other expression DuckDB 1.5 does not commit a second ALTER
+/// of the table in the same transaction.
+Result<std::vector<std::shared_ptr<arrow::Array>>> DuckDbSink::ReadFills(Evolution& evolution) {
+  std::vector<std::shared_ptr<arrow::Array>> values;
+  for (const Evolution::Fill& fill : evolution.fills) {
+    values.emplace_back();
+    const auto sql = SqlOfText(*fill.column.missing_value, fill.column.type);
+    if (!sql.has_value()) continue;
+    const TableSchema one({}, {}, change::ReplicaIdentity::kDefault, {fill.column});
+    FRESHET_RETURN_IF_ERROR(ScanSql(
+        *connection_, fmt::format("SELECT value, value::VARCHAR FROM (SELECT {} AS value)", *sql),
+        one, [&](const arrow::RecordBatch& rows) -> Status {
+          if (rows.column(0)->IsNull(0)) return {};
+          values.back() = rows.column(0);
+          const auto& text = static_cast<const arrow::StringArray&>(*rows.column(1));
+          evolution.statements[fill.statement] += " DEFAULT " + QuoteText(text.GetView(0));
+          return {};
+        }));
+  }
+  return values;
+}
+
+/// Keeps a value that no column can hold beside the rows from before.
+Status DuckDbSink::NoteFill(Target& target, const Evolution& evolution,
+                            const Evolution::Fill& fill) {
+  if (sink_options_.exceptions != ExceptionPolicy::kKeepText) return {};
+  target.deleted = true;  // as far as a later ALTER is concerned
+  return connection_->Execute(fmt::format(
+      "UPDATE {0} SET {1} = json_merge_patch(coalesce({1}, '{{}}'::JSON), json_object({2}, {3}))",
+      evolution.table.name.Sql(), kExceptionsColumn, QuoteText(fill.column.name),
+      QuoteText(*fill.column.missing_value)));
+}
+
+/// Says in a changelog that the rows before those of `changes` are another table's.
+Status DuckDbSink::MarkEmptied(const QualifiedName& table, const change::ChangeBatch& batch,
+                               const TableChanges& changes) {
+  if (changes.num_rows() == 0) return {};
+  const change::Transaction& transaction =
+      batch.transactions[static_cast<size_t>(changes.transactions.front())];
+  const bool stream = transaction.kind == change::TransactionKind::kStream;
+  return connection_->Execute(fmt::format(
+      "INSERT INTO {} ({}, {}, {}, {}, {}, {}) VALUES ('truncate', make_timestamptz({}), "
+      "make_timestamptz({}), {}, {}, {})",
+      table.Sql(), kOperationColumn, kTimestampColumn, kIngestionColumn, kLsnColumn, kSeqColumn,
+      kXidColumn, transaction.commit_time, clock_.Now(), transaction.commit_lsn.value,
+      stream ? changes.ordinals.front() - 1 : -1, transaction.xid.value));
 }
 
 /// Replaces the table by a copy of itself. DuckDB does not commit an ALTER of a table that the same
@@ -187,13 +318,21 @@ Status DuckDbSink::Write(const std::shared_ptr<const change::ChangeBatch>& batch
   CHECK(written_.position <= behind.position);
   FRESHET_RETURN_IF_ERROR(BeginUnlessBegun());
   for (const TableChanges& changes : batch->tables) {
-    const auto at = targets_.find(changes.schema->name());
-    CHECK(at != targets_.end() && at->second.versions.contains(changes.schema->fingerprint()));
+    const auto at = targets_.find(changes.schema->id());
+    CHECK(at != targets_.end() && at->second.prepared.contains(changes.schema->fingerprint()));
     Target& target = at->second;
     FRESHET_RETURN_IF_ERROR(CheckExceptions(changes));
+    if (target.in_force != changes.schema->fingerprint()) {
+      FRESHET_TRY(auto table,
+                  FindTarget(*connection_, changes.schema->name(), changes.schema->id()));
+      const bool emptied = table.recreated && sink_options_.mode == WriteMode::kAppend &&
+                           sink_options_.schema_changes.Of(SchemaChange::kRecreateTable) ==
+                               SchemaChangePolicy::kEvolve;
+      FRESHET_RETURN_IF_ERROR(PutInForce(target, std::move(table), *changes.schema));
+      if (emptied) FRESHET_RETURN_IF_ERROR(MarkEmptied(target.table.name, *batch, changes));
+    }
     if (sink_options_.mode == WriteMode::kAppend) {
-      FRESHET_RETURN_IF_ERROR(
-          AppendChanges(target, target.versions[changes.schema->fingerprint()], *batch, changes));
+      FRESHET_RETURN_IF_ERROR(AppendChanges(target, *batch, changes));
     } else {
       FRESHET_RETURN_IF_ERROR(BufferChanges(target, batch, changes));
     }
@@ -219,22 +358,17 @@ Status DuckDbSink::CheckExceptions(const TableChanges& changes) {
               change::ToString(changes.schema->name()), column.name);
 }
 
-Status DuckDbSink::AppendChanges(Target& target, const Version& version,
-                                 const change::ChangeBatch& batch, const TableChanges& changes) {
-  const uint64_t fingerprint = changes.schema->fingerprint();
-  const ColumnMapping& mapping = version.mapping;
-  if (target.appender != nullptr && target.appends != fingerprint) {
-    FRESHET_RETURN_IF_ERROR(target.appender->Flush());
-    target.appender.reset();
-  }
+Status DuckDbSink::AppendChanges(Target& target, const change::ChangeBatch& batch,
+                                 const TableChanges& changes) {
+  const ColumnMapping& mapping = target.mappings.at(changes.schema->fingerprint());
   if (target.appender == nullptr) {
     TableAppender::Types types(target.table.columns.size());
     for (size_t s = 0; s < mapping.target_of.size(); ++s) {
+      if (mapping.target_of[s] < 0) continue;
       types[static_cast<size_t>(mapping.target_of[s])] = changes.schema->columns()[s].type;
     }
     FRESHET_TRY(target.appender,
                 TableAppender::ToTable(*connection_, target.table.name, std::move(types)));
-    target.appends = fingerprint;
   }
   TableAppender& appender = *target.appender;
   const auto extras = ChangelogColumns(batch, changes, clock_.Now(),
@@ -247,7 +381,7 @@ Status DuckDbSink::AppendChanges(Target& target, const Version& version,
     const Selection selection{.first = done,
                               .count = std::min(appender.free(), changes.num_rows() - done)};
     for (size_t c = 0; c < target.table.columns.size(); ++c) {
-      const int source = c < mapping.source_of.size() ? mapping.source_of[c] : -1;
+      const int source = mapping.source_at(c);
       if (source >= 0) {
         WriteVector(*changes.rows->column(source),
                     changes.schema->columns()[static_cast<size_t>(source)].type, selection,
@@ -279,8 +413,8 @@ Status DuckDbSink::BufferChanges(Target& target,
 /// Collapses what is held in memory for one table and hands it to DuckDB.
 Status DuckDbSink::ApplyRun(Target& target) {
   const MappingOf mapping_of =
-      [&versions = target.versions](const TableSchema& schema) -> const ColumnMapping& {
-    return versions.at(schema.fingerprint()).mapping;
+      [&mappings = target.mappings](const TableSchema& schema) -> const ColumnMapping& {
+    return mappings.at(schema.fingerprint());
   };
   FRESHET_TRY(const bool deleted,
               duckdb::ApplyRun(*connection_, target.table, *target.run, mapping_of));
@@ -347,7 +481,8 @@ Description DuckDbSink::Describe() const {
           .target = options_.path,
           .guarantee = "exactly once: rows, table definitions and position are one transaction",
           .limits = {"Names that differ only by the case of ASCII letters get a suffix.",
-                     "A column added with a default holds null in rows that were there before.",
+                     "A column added with a volatile default holds null in rows that were there "
+                     "before, until the table's rows are read again.",
                      "Constraints, indexes and defaults of the source are not carried over.",
                      "Rows of a table that is dropped in the source stay."},
           .counters = {

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "sink/duckdb/database.h"
@@ -21,7 +22,9 @@ namespace freshet::sink::duckdb {
 /// Flush(), which adds the position and commits: rows, DDL and position are one act. Append mode
 /// hands rows to DuckDB as they come; upsert mode collapses them (UpsertRun) and applies them at
 /// the Flush, or before when `buffer` is full. Neither needs memory for a whole giant transaction:
-/// DuckDB writes full row groups of an open transaction to the file.
+/// DuckDB writes full row groups of an open transaction to the file. A table takes the shape of a
+/// version when the first row of that version comes, so that the rows before are there already and
+/// take the values they have in the source.
 /// Threads: those of Sink.
 class DuckDbSink final : public Sink {
  public:
@@ -37,30 +40,33 @@ class DuckDbSink final : public Sink {
   Description Describe() const override;
 
  private:
-  /// A version of a source table that was prepared.
-  struct Version {
-    std::shared_ptr<const change::TableSchema> schema;
-    ColumnMapping mapping;
-  };
   /// One target table.
   struct Target {
     TargetTable table;
-    std::map<uint64_t, Version> versions;     ///< by fingerprint
-    bool had_rows = false;                    ///< before this sink wrote a snapshot into it
-    bool deleted = false;                     ///< rows were, in the open transaction
-    std::unique_ptr<TableAppender> appender;  ///< append: for the version `appends`
-    uint64_t appends = 0;
-    std::unique_ptr<UpsertRun> run;                         ///< upsert: not applied yet
+    std::set<uint64_t> prepared;  ///< fingerprints of versions
+    uint64_t in_force = 0;        ///< the version the table has the shape of; 0: none
+    std::map<uint64_t, ColumnMapping> mappings;  ///< of that version and those in `run`
+    bool had_rows = false;                       ///< before this sink wrote a snapshot into it
+    bool deleted = false;                        ///< rows were, in the open transaction
+    std::unique_ptr<TableAppender> appender;     ///< append: for the version in force
+    std::unique_ptr<UpsertRun> run;              ///< upsert: not applied yet
     std::shared_ptr<const change::TableSchema> run_schema;  ///< newest version in `run`
   };
 
   Status BeginUnlessBegun();
   void Drop();
-  Status CheckOwned(const change::TableName& source, const TargetTable& table) const;
-  Status Evolve(Target& target, const Evolution& evolution);
+  Status CheckOwned(const change::TableSchema& schema, const TargetTable& table) const;
+  Status PutInForce(Target& target, TargetTable table, const change::TableSchema& schema);
+  Status Evolve(Target& target, Evolution& evolution, const change::TableSchema& schema);
+  Status MoveAside(const QualifiedName& table);
+  Status SettleRows(Target& target);
+  Result<std::vector<std::shared_ptr<arrow::Array>>> ReadFills(Evolution& evolution);
+  Status NoteFill(Target& target, const Evolution& evolution, const Evolution::Fill& fill);
+  Status MarkEmptied(const QualifiedName& table, const change::ChangeBatch& batch,
+                     const change::TableChanges& changes);
   Status RebuildForAlter(Target& target);
   Status CheckExceptions(const change::TableChanges& changes);
-  Status AppendChanges(Target& target, const Version& version, const change::ChangeBatch& batch,
+  Status AppendChanges(Target& target, const change::ChangeBatch& batch,
                        const change::TableChanges& changes);
   Status BufferChanges(Target& target, const std::shared_ptr<const change::ChangeBatch>& batch,
                        const change::TableChanges& changes);
@@ -73,7 +79,7 @@ class DuckDbSink final : public Sink {
   const Clock& clock_;
   std::shared_ptr<Database> database_;
   std::unique_ptr<Connection> connection_;
-  std::map<change::TableName, Target> targets_;
+  std::map<change::TableId, Target> targets_;
   bool in_transaction_ = false;
   bool at_boundary_ = true;    ///< what was written ends with the end of a transaction
   bool has_position_ = false;  ///< the target holds one of ours

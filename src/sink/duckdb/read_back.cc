@@ -54,7 +54,7 @@ Status DuckDbReadBack::Scan(const change::TableSchema& schema,
   FRESHET_TRY(const auto database, Database::Open(path_, Access::kRead));
   FRESHET_TRY(const auto connection, database->Connect());
   FRESHET_RETURN_IF_ERROR(connection->Execute("BEGIN TRANSACTION"));
-  FRESHET_TRY(const TargetTable table, FindTarget(*connection, schema.name()));
+  FRESHET_TRY(const TargetTable table, FindTarget(*connection, schema.name(), schema.id()));
   if (!table.exists) {
     return Fail(ErrorKind::kNotFound, "DuckDB file {} has no table {}", path_,
                 change::ToString(schema.name()));

@@ -73,7 +73,11 @@ class Writer {
     const ColumnMapping& mapping = MappingOf_(changes);
     Types types(table_.columns.size());
     for (size_t s = 0; s < mapping.target_of.size(); ++s) {
+      if (mapping.target_of[s] < 0) continue;
       types[static_cast<size_t>(mapping.target_of[s])] = changes.schema->columns()[s].type;
+    }
+    for (size_t c = 0; c < types.size(); ++c) {
+      if (const auto* fill = mapping.fill_at(c); fill != nullptr) types[c] = fill->type;
     }
     return types;
   }
@@ -86,6 +90,16 @@ class Writer {
     WriteVector(*changes.rows->column(index),
                 changes.schema->columns()[static_cast<size_t>(index)].type,
                 {.first = from.row, .count = 1}, vector, at);
+  }
+
+  /// Writes what rows of a version hold in a target column that it has not.
+  void WriteMissing(const ColumnMapping& mapping, size_t column, int64_t count,
+                    _duckdb_vector* vector, uint64_t at) const {
+    const ColumnMapping::Fill* fill = mapping.fill_at(column);
+    if (fill == nullptr) return WriteNulls(vector, at, count);
+    const std::vector<int32_t> same(static_cast<size_t>(count), 0);
+    WriteVector(*fill->value, fill->type, {.rows = same.data(), .first = 0, .count = count}, vector,
+                at);
   }
 
   /// Keeps `text` until the appender is drained and writes it.
@@ -155,7 +169,7 @@ class Writer {
       const Selection selection = one_run ? Selection{.first = rows.front() + done, .count = count}
                                           : Selection{.rows = rows.data() + done, .count = count};
       for (size_t c = 0; c < table_.columns.size(); ++c) {
-        const int source = c < mapping.source_of.size() ? mapping.source_of[c] : -1;
+        const int source = mapping.source_at(c);
         if (source >= 0) {
           WriteVector(*changes.rows->column(source),
                       changes.schema->columns()[static_cast<size_t>(source)].type, selection,
@@ -163,7 +177,7 @@ class Writer {
         } else if (static_cast<int>(c) == exceptions_place && exceptions != nullptr) {
           WriteChangelogColumn(*exceptions, selection, appender.vector(c), appender.at());
         } else {
-          WriteNulls(appender.vector(c), appender.at(), count);
+          WriteMissing(mapping, c, count, appender.vector(c), appender.at());
         }
       }
       FRESHET_RETURN_IF_ERROR(appender.Advance(count));
@@ -178,20 +192,25 @@ class Writer {
     const ColumnMapping& mapping = MappingOf_(changes);
     const int exceptions_place = ExceptionsPlace(mapping);
     for (size_t c = 0; c < table_.columns.size(); ++c) {
-      const int source = c < mapping.source_of.size() ? mapping.source_of[c] : -1;
+      const int source = mapping.source_at(c);
       if (static_cast<int>(c) == exceptions_place) {
         WriteText(MergedExceptions(row), appender.vector(first + c), appender.at());
         continue;
       }
       if (source < 0) {
-        WriteNulls(appender.vector(first + c), appender.at(), 1);
+        WriteMissing(mapping, c, 1, appender.vector(first + c), appender.at());
         continue;
       }
       const std::string& name = changes.schema->columns()[static_cast<size_t>(source)].name;
       const auto part = std::find_if(row.from_run.begin(), row.from_run.end(),
                                      [&](const auto& p) { return p.first == name; });
-      WriteOne(part == row.from_run.end() ? row.image : part->second, name,
-               appender.vector(first + c), appender.at());
+      const RowRef from = part == row.from_run.end() ? row.image : part->second;
+      if (run_.changes(from.changes).schema->IndexOf(name) < 0) {
+        WriteMissing(MappingOf_(run_.changes(from.changes)), c, 1, appender.vector(first + c),
+                     appender.at());
+        continue;
+      }
+      WriteOne(from, name, appender.vector(first + c), appender.at());
     }
   }
 
@@ -232,6 +251,7 @@ class Writer {
     const ColumnMapping& mapping = MappingOf_(changes);
     const auto add = [&](size_t c) {
       const change::Column& column = changes.schema->columns()[c];
+      if (mapping.target_of[c] < 0) return;
       out.push_back({.source = column.name,
                      .target = table_.columns[static_cast<size_t>(mapping.target_of[c])].name,
                      .type = column.type});
@@ -447,7 +467,7 @@ class Writer {
                        bool exceptional) const {
     std::string select;
     for (size_t c = 0; c < table_.columns.size(); ++c) {
-      const int source = c < mapping.source_of.size() ? mapping.source_of[c] : -1;
+      const int source = mapping.source_at(c);
       std::string value = fmt::format("keys.c{}", c);
       if (source >= 0) {
         const std::string& name = changes.schema->columns()[static_cast<size_t>(source)].name;

@@ -31,8 +31,10 @@ Result<std::shared_ptr<arrow::RecordBatch>> Fit(const arrow::RecordBatch& batch,
                                                 const std::shared_ptr<arrow::Schema>& wanted,
                                                 const internal::ReadRequest& request) {
   arrow::ArrayVector columns;
-  for (const auto& field : wanted->fields()) {
-    const std::shared_ptr<arrow::Array> have = batch.GetColumnByName(field->name());
+  for (int c = 0; c < wanted->num_fields(); ++c) {
+    const auto& field = wanted->field(c);
+    const std::shared_ptr<arrow::Array> have =
+        batch.GetColumnByName(request.NameOf(c, field->name()));
     if (have == nullptr) {
       columns.push_back(arrow::MakeArrayOfNull(field->type(), batch.num_rows()).ValueOrDie());
     } else if (have->type()->Equals(field->type())) {
@@ -94,13 +96,15 @@ Status ReadParquet(const ReadRequest& request) {
 }  // namespace internal
 
 Status ReadDataFile(Storage& storage, const DataFile& file, const change::TableSchema& schema,
-                    const std::function<Status(const arrow::RecordBatch&)>& visit) {
+                    const std::function<Status(const arrow::RecordBatch&)>& visit,
+                    const std::vector<std::string>* names) {
   FRESHET_TRY(auto in, storage.Open(file.path));
   const internal::ReadRequest request{.in = std::move(in),
                                       .name = storage.Full(file.path),
                                       .schema = schema,
                                       .other_version = file.fingerprint != schema.fingerprint(),
-                                      .visit = visit};
+                                      .visit = visit,
+                                      .names = names};
   if (file.format == "parquet") return internal::ReadParquet(request);
   if (file.format == "jsonl") return internal::ReadJsonLines(request);
   return Fail(ErrorKind::kUnsupported, "{} has the unknown format '{}'", request.name, file.format);

@@ -133,34 +133,55 @@ Status FilesSink::Prepare(const change::TableSchema& schema) {
                 "exclude the table",
                 change::ToString(schema.name()), column);
   }
-  const std::string path = TableRecord::PathOf(schema.name());
-  auto at = tables_.find(schema.name());
+  auto at = tables_.find(schema.id());
   if (at == tables_.end()) {
-    auto json = storage_->Read(path);
-    if (!json.has_value() && json.error().kind != ErrorKind::kNotFound) {
-      return Fail(std::move(json).error());
-    }
-    TableRecord record(schema.name());
-    if (json.has_value()) {
-      auto parsed = TableRecord::Parse(*json);
-      if (!parsed.has_value()) {
-        return FailWhile(fmt::format("read {}", storage_->Full(path)), parsed.error());
+    FRESHET_TRY(std::optional<TableRecord> record, ReadRecord(TableRecord::PathOf(schema.id())));
+    if (!record.has_value()) {
+      FRESHET_TRY(record, ReadRecord(TableRecord::PathOf(schema.name())));
+      if (record.has_value() && record->id().value != 0 && record->id() != schema.id()) {
+        // Another table had the name. What its files hold is not this one's.
+        FRESHET_RETURN_IF_ERROR(
+            Admit(schema, {SchemaChange::kRecreateTable, "it was dropped and made anew"}));
+        record.reset();
       }
-      record = *std::move(parsed);
     }
-    at = tables_.emplace(schema.name(), std::move(record)).first;
+    at = tables_.emplace(schema.id(), std::move(record).value_or(TableRecord(schema.name()))).first;
   }
-  if (sink_options_.schema_changes == SchemaChangePolicy::kFail) {
-    if (const std::string why = at->second.BreakingChange(schema); !why.empty()) {
-      return Fail(ErrorKind::kUnsupported,
-                  "table {}: {}, and schema_changes is 'fail'; set it to 'evolve' to go on",
-                  change::ToString(schema.name()), why);
+  // A version that is known was admitted before; after a restart an older one may come again.
+  if (!at->second.Has(schema.fingerprint())) {
+    for (const TableRecord::Difference& difference : at->second.Differences(schema)) {
+      FRESHET_RETURN_IF_ERROR(Admit(schema, difference));
     }
   }
   // Written ahead of the rows: ids and versions are only ever added, so a crash in between leaves
   // nothing wrong.
   if (!at->second.Add(schema)) return {};
-  return storage_->Replace(path, at->second.ToJson());
+  const std::string json = at->second.ToJson();
+  FRESHET_RETURN_IF_ERROR(storage_->Replace(TableRecord::PathOf(schema.id()), json));
+  return storage_->Replace(TableRecord::PathOf(schema.name()), json);
+}
+
+/// Files that are written stay as they are, so a sink can only follow a change or stop at it.
+Status FilesSink::Admit(const change::TableSchema& schema,
+                        const TableRecord::Difference& difference) const {
+  if (sink_options_.schema_changes.Of(difference.change) != SchemaChangePolicy::kFail) return {};
+  return Fail(ErrorKind::kUnsupported,
+              "table {}: {}, and schema_changes is 'fail' for {}; set it to 'evolve' to go on",
+              change::ToString(schema.name()), difference.what,
+              SchemaChangeName(difference.change));
+}
+
+Result<std::optional<TableRecord>> FilesSink::ReadRecord(const std::string& path) const {
+  auto json = storage_->Read(path);
+  if (!json.has_value() && json.error().kind == ErrorKind::kNotFound) {
+    return std::optional<TableRecord>();
+  }
+  if (!json.has_value()) return Fail(std::move(json).error());
+  auto record = TableRecord::Parse(*json);
+  if (!record.has_value()) {
+    return FailWhile(fmt::format("read {}", storage_->Full(path)), record.error());
+  }
+  return std::optional(*std::move(record));
 }
 
 Status FilesSink::Write(const std::shared_ptr<const change::ChangeBatch>& batch,
@@ -265,7 +286,7 @@ Result<FilesSink::OpenFile*> FilesSink::FileFor(const change::TableSchema& schem
                                FileExtension(options_.format, options_.compression));
   FRESHET_TRY(file.pending, storage_->Create(file.file.path));
   file.stream = std::make_shared<ChecksumStream>(file.pending->stream());
-  const auto record = tables_.find(schema.name());
+  const auto record = tables_.find(schema.id());
   CHECK(record != tables_.end());  // Prepare() comes first
   FRESHET_TRY(file.writer, options_.format == Format::kParquet
                                ? MakeParquetWriter(schema, record->second.FieldIds(schema),

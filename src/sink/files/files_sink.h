@@ -68,6 +68,8 @@ class FilesSink final : public Sink {
   Status CheckStillOurs();
   Status CommitManifest(Manifest next);
 
+  Status Admit(const change::TableSchema& schema, const TableRecord::Difference& difference) const;
+  Result<std::optional<TableRecord>> ReadRecord(const std::string& path) const;
   Status WriteTable(const change::ChangeBatch& batch, const change::TableChanges& table);
   Status AppendRange(const Rows& rows, int64_t begin, int64_t end, int64_t partition);
   Result<OpenFile*> FileFor(const change::TableSchema& schema, int64_t partition);
@@ -82,7 +84,7 @@ class FilesSink final : public Sink {
 
   std::unique_ptr<Storage> storage_;
   Manifest manifest_;  ///< as last committed
-  std::map<change::TableName, TableRecord> tables_;
+  std::map<change::TableId, TableRecord> tables_;
   std::map<change::TableName, OpenFile> open_;
   std::vector<FinishedFile> finished_;
   int64_t next_sequence_ = 1;

@@ -149,7 +149,8 @@ class LineBatches {
                   line_number_);
     }
     for (size_t i = 0; i < builders_.size(); ++i) {
-      const std::string& key = schema_->field(static_cast<int>(i))->name();
+      const auto place = static_cast<int>(i);
+      const std::string& key = request_.NameOf(place, schema_->field(place)->name());
       const auto at = object.find(key);
       arrow::ArrayBuilder& builder = *builders_[i];
       if (at != object.end() && AppendValue(*at, request_.other_version, builder)) continue;

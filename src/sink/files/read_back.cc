@@ -16,6 +16,7 @@
 #include "sink/duckdb/column_type.h"
 #include "sink/duckdb/database.h"
 #include "sink/duckdb/scan.h"
+#include "sink/duckdb/source_value.h"
 #include "sink/duckdb/table_appender.h"
 #include "sink/duckdb/vectors.h"
 #include "sink/files/checksum_stream.h"
@@ -67,7 +68,8 @@ Status FilesReadBack::Scan(const change::TableSchema& schema,
     }
     storage_ = *std::move(storage);
   }
-  FRESHET_TRY(const std::vector<DataFile> files, FilesOf(schema.name()));
+  FRESHET_RETURN_IF_ERROR(FindRecord(schema));
+  FRESHET_TRY(const std::vector<DataFile> files, Files());
   if (connection_ == nullptr || loaded_version_ != schema.fingerprint()) {
     FRESHET_RETURN_IF_ERROR(MakeTable(schema));
   }
@@ -80,28 +82,43 @@ Status FilesReadBack::Scan(const change::TableSchema& schema,
   return folded;
 }
 
-/// The table's committed files, in commit order. Errors: kNotFound when the sink never had it.
-Result<std::vector<DataFile>> FilesReadBack::FilesOf(const change::TableName& table) {
+/// Reads what is recorded of the table, under its oid or as older versions of freshet did by its
+/// name alone. Errors: kNotFound when the sink never had it.
+Status FilesReadBack::FindRecord(const change::TableSchema& schema) {
+  record_.reset();
+  for (const std::string& path :
+       {TableRecord::PathOf(schema.id()), TableRecord::PathOf(schema.name())}) {
+    const auto json = storage_->Read(path);
+    if (!json.has_value() && json.error().kind == ErrorKind::kNotFound) continue;
+    if (!json.has_value()) return Fail(json.error());
+    auto record = TableRecord::Parse(*json);
+    if (!record.has_value()) {
+      return FailWhile(fmt::format("read {}", storage_->Full(path)), record.error());
+    }
+    if (record->id().value != 0 && record->id() != schema.id()) continue;  // another of its name
+    record_ = *std::move(record);
+    return {};
+  }
+  return Fail(ErrorKind::kNotFound, "{} has no table {}", storage_->Target(),
+              change::ToString(schema.name()));
+}
+
+/// The table's committed files, in commit order.
+Result<std::vector<DataFile>> FilesReadBack::Files() {
   std::vector<DataFile> files;
   for (int tries = 1;; ++tries) {
     files.clear();
     FRESHET_TRY(const auto manifest, ReadManifest(*storage_));
     const Status visited =
         VisitFiles(*storage_, manifest.value_or(Manifest{}), [&](const DataFile& file) -> Status {
-          if (file.table == table) files.push_back(file);
+          if (record_->Has(file.fingerprint)) files.push_back(file);
           return {};
         });
-    if (visited.has_value()) break;
+    if (visited.has_value()) return files;
     if (visited.error().kind != ErrorKind::kNotFound || tries == kManifestTries) {
       return Fail(visited.error());
     }
   }
-  if (!files.empty()) return files;
-  const auto record = storage_->Read(TableRecord::PathOf(table));
-  if (record.has_value()) return files;
-  if (record.error().kind != ErrorKind::kNotFound) return Fail(record.error());
-  return Fail(ErrorKind::kNotFound, "{} has no table {}", storage_->Target(),
-              change::ToString(table));
 }
 
 /// An empty table for the changelog of `schema`, in a DuckDB of its own.
@@ -154,7 +171,50 @@ Status FilesReadBack::CheckBytes(const DataFile& file) {
               file.checksum);
 }
 
+/// What rows from before the column was added hold in it, one value; null when that is null, or no
+/// value of the column's type.
+Result<std::shared_ptr<arrow::Array>> FilesReadBack::Missing(const change::Column& column) {
+  std::shared_ptr<arrow::Array> value;
+  const auto text = record_->MissingValue(column);
+  const auto sql = text.has_value() ? duckdb::SqlOfText(*text, column.type) : std::nullopt;
+  if (!sql.has_value()) return value;
+  const change::TableSchema one({}, {}, change::ReplicaIdentity::kDefault, {column});
+  FRESHET_RETURN_IF_ERROR(duckdb::ScanSql(*connection_,
+                                          fmt::format("SELECT {}, NULL::VARCHAR", *sql), one,
+                                          [&](const arrow::RecordBatch& rows) -> Status {
+                                            if (rows.column(0)->IsValid(0)) value = rows.column(0);
+                                            return {};
+                                          }));
+  return value;
+}
+
+/// Adds the exact texts of missing values that no column can hold, to the rows of `file`, which
+/// were loaded last.
+Status FilesReadBack::NoteMissing(const DataFile& file, const change::TableSchema& schema) {
+  const std::vector<std::string> names = record_->NamesIn(file.fingerprint, schema);
+  for (size_t c = 0; c < names.size(); ++c) {
+    const change::Column& column = schema.columns()[c];
+    const auto text = names[c].empty() ? record_->MissingValue(column) : std::nullopt;
+    if (!text.has_value()) continue;
+    FRESHET_TRY(const auto value, Missing(column));
+    if (value != nullptr) continue;
+    FRESHET_RETURN_IF_ERROR(connection_->Execute(fmt::format(
+        "UPDATE {0} SET {1} = json_merge_patch(coalesce({1}, '{{}}')::JSON, json_object({2}, {3}))"
+        "::VARCHAR WHERE rowid >= (SELECT count(*) FROM {0}) - {4}",
+        kTable, kExceptionsColumn, duckdb::QuoteText(column.name), duckdb::QuoteText(*text),
+        file.rows)));
+  }
+  return {};
+}
+
 Status FilesReadBack::Load(const DataFile& file, const change::TableSchema& schema) {
+  const std::vector<std::string> names = record_->NamesIn(file.fingerprint, schema);
+  arrow::ArrayVector missing(names.size());
+  for (size_t c = 0; c < names.size(); ++c) {
+    if (!names[c].empty()) continue;
+    FRESHET_TRY(missing[c], Missing(schema.columns()[c]));
+  }
+  const std::vector<int32_t> first(static_cast<size_t>(kReadRows), 0);  // the one value, each time
   duckdb::TableAppender::Types types;
   for (const change::Column& column : schema.columns()) types.emplace_back(column.type);
   types.resize(types.size() + kFoldColumns.size());
@@ -169,8 +229,12 @@ Status FilesReadBack::Load(const DataFile& file, const change::TableSchema& sche
                                    .count = std::min(appender->free(), rows.num_rows() - done)};
       for (int c = 0; c < source_columns; ++c) {
         const auto index = static_cast<size_t>(c);
-        duckdb::WriteVector(*rows.column(c), schema.columns()[index].type, some,
-                            appender->vector(index), appender->at());
+        const bool filled = missing[index] != nullptr;
+        duckdb::WriteVector(
+            filled ? *missing[index] : *rows.column(c), schema.columns()[index].type,
+            filled ? duckdb::Selection{.rows = first.data(), .first = 0, .count = some.count}
+                   : some,
+            appender->vector(index), appender->at());
       }
       for (size_t i = 0; i < kFoldColumns.size(); ++i) {
         const auto values = rows.GetColumnByName(std::string(kFoldColumns[i].name));
@@ -186,8 +250,9 @@ Status FilesReadBack::Load(const DataFile& file, const change::TableSchema& sche
   // A transaction a file: half of one must not be taken for loaded.
   FRESHET_RETURN_IF_ERROR(connection_->Execute("BEGIN TRANSACTION"));
   Status loaded = CheckBytes(file);
-  if (loaded.has_value()) loaded = ReadDataFile(*storage_, file, schema, append);
+  if (loaded.has_value()) loaded = ReadDataFile(*storage_, file, schema, append, &names);
   if (loaded.has_value()) loaded = appender->Flush();
+  if (loaded.has_value()) loaded = NoteMissing(file, schema);
   if (!loaded.has_value()) {
     appender.reset();     // before what it writes to
     connection_.reset();  // and with it the table: the next scan begins anew

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -8,7 +9,12 @@
 #include "sink/files/manifest.h"
 #include "sink/files/options.h"
 #include "sink/files/storage.h"
+#include "sink/files/table_record.h"
 #include "sink/read_back.h"
+
+namespace arrow {
+class Array;
+}
 
 namespace freshet::sink::duckdb {
 class Connection;
@@ -34,15 +40,19 @@ class FilesReadBack final : public ReadBack {
               const Visit& visit) override;
 
  private:
-  Result<std::vector<DataFile>> FilesOf(const change::TableName& table);
+  Status FindRecord(const change::TableSchema& schema);
+  Result<std::vector<DataFile>> Files();
   Status MakeTable(const change::TableSchema& schema);
   Status CheckBytes(const DataFile& file);
+  Result<std::shared_ptr<arrow::Array>> Missing(const change::Column& column);
   Status Load(const DataFile& file, const change::TableSchema& schema);
+  Status NoteMissing(const DataFile& file, const change::TableSchema& schema);
   Status Fold(const change::TableSchema& schema, const std::shared_ptr<arrow::RecordBatch>& keys,
               const Visit& visit);
 
   const Options options_;
   std::unique_ptr<Storage> storage_;
+  std::optional<TableRecord> record_;  ///< of the table that is read; its versions' files are its
   std::string spill_folder_;
   std::shared_ptr<duckdb::Database> database_;
   std::unique_ptr<duckdb::Connection> connection_;

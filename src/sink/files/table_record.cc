@@ -14,6 +14,12 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+bool IsKey(const change::TableSchema& schema, const change::Column& column) {
+  const auto& keys = schema.key_columns();
+  const auto index = static_cast<int>(&column - schema.columns().data());
+  return std::find(keys.begin(), keys.end(), index) != keys.end();
+}
+
 }  // namespace
 
 std::string TableRecord::PathOf(const change::TableName& name) {
@@ -27,7 +33,13 @@ int32_t TableRecord::FieldId(const change::Column& column) {
   return named_ids_.try_emplace(column.name, next).first->second;
 }
 
+std::string TableRecord::PathOf(change::TableId id) {
+  return fmt::format("{}/tables/by_id/{}.json", kOwnFolder, id.value);
+}
+
 bool TableRecord::Add(const change::TableSchema& schema) {
+  name_ = schema.name();
+  id_ = schema.id();
   const auto known = std::find_if(versions_.begin(), versions_.end(), [&](const Version& v) {
     return v.fingerprint == schema.fingerprint();
   });
@@ -38,49 +50,114 @@ bool TableRecord::Add(const change::TableSchema& schema) {
     return true;
   }
   Version version{.fingerprint = schema.fingerprint(), .columns = {}};
-  for (size_t i = 0; i < schema.columns().size(); ++i) {
-    const change::Column& column = schema.columns()[i];
-    const auto& keys = schema.key_columns();
-    version.columns.push_back(
-        {.name = column.name,
-         .type = change::ToString(column.type),
-         .source_type = column.type_name,
-         .field_id = FieldId(column),
-         .key = std::find(keys.begin(), keys.end(), static_cast<int>(i)) != keys.end()});
+  for (const change::Column& column : schema.columns()) {
+    version.columns.push_back({.name = column.name,
+                               .type = change::ToString(column.type),
+                               .source_type = column.type_name,
+                               .field_id = FieldId(column),
+                               .key = IsKey(schema, column),
+                               .missing_value = column.missing_value});
   }
   versions_.push_back(std::move(version));
   return true;
 }
 
+std::optional<int32_t> TableRecord::KnownFieldId(const change::Column& column) const {
+  if (column.attnum > 0) return column.attnum;
+  const auto named = named_ids_.find(column.name);
+  return named == named_ids_.end() ? std::nullopt : std::optional(named->second);
+}
+
 std::vector<int32_t> TableRecord::FieldIds(const change::TableSchema& schema) const {
   std::vector<int32_t> ids;
   for (const change::Column& column : schema.columns()) {
-    if (column.attnum > 0) {
-      ids.push_back(column.attnum);
-      continue;
-    }
-    const auto named = named_ids_.find(column.name);
-    CHECK(named != named_ids_.end());
-    ids.push_back(named->second);
+    const auto id = KnownFieldId(column);
+    CHECK(id.has_value());
+    ids.push_back(*id);
   }
   return ids;
 }
 
-std::string TableRecord::BreakingChange(const change::TableSchema& schema) const {
-  if (versions_.empty()) return {};
-  for (const ColumnRecord& old : versions_.back().columns) {
-    const int index = schema.IndexOf(old.name);
-    if (index < 0) return fmt::format("column '{}' was dropped or renamed", old.name);
-    const std::string type = change::ToString(schema.columns()[static_cast<size_t>(index)].type);
-    if (type != old.type) {
-      return fmt::format("column '{}' changed from {} to {}", old.name, old.type, type);
+const TableRecord::Version* TableRecord::Find(uint64_t fingerprint) const {
+  const auto at = std::find_if(versions_.begin(), versions_.end(),
+                               [&](const Version& v) { return v.fingerprint == fingerprint; });
+  return at == versions_.end() ? nullptr : &*at;
+}
+
+std::vector<std::string> TableRecord::NamesIn(uint64_t fingerprint,
+                                              const change::TableSchema& schema) const {
+  const Version* const version = Find(fingerprint);
+  CHECK(version != nullptr);
+  std::vector<std::string> names;
+  for (const change::Column& column : schema.columns()) {
+    const auto id = KnownFieldId(column);
+    const auto at =
+        std::find_if(version->columns.begin(), version->columns.end(),
+                     [&](const ColumnRecord& c) { return id.has_value() && c.field_id == *id; });
+    names.push_back(at == version->columns.end() ? "" : at->name);
+  }
+  return names;
+}
+
+std::optional<std::string> TableRecord::MissingValue(const change::Column& column) const {
+  const auto id = KnownFieldId(column);
+  for (const Version& version : versions_) {
+    for (const ColumnRecord& c : version.columns) {
+      if (id.has_value() && c.field_id == *id && c.missing_value.has_value()) {
+        return c.missing_value;
+      }
     }
   }
-  return {};
+  return column.missing_value;
+}
+
+std::vector<TableRecord::Difference> TableRecord::Differences(
+    const change::TableSchema& schema) const {
+  std::vector<Difference> out;
+  if (versions_.empty()) return out;
+  if (name_ != schema.name()) {
+    out.push_back(
+        {SchemaChange::kRenameTable, fmt::format("it was {} before", change::ToString(name_))});
+  }
+  const std::vector<ColumnRecord>& before = versions_.back().columns;
+  const auto id_of = [&](const change::Column& column) { return KnownFieldId(column).value_or(0); };
+  bool other_key = false;
+  for (const ColumnRecord& old : before) {
+    const auto same =
+        std::find_if(schema.columns().begin(), schema.columns().end(),
+                     [&](const change::Column& c) { return id_of(c) == old.field_id; });
+    if (same == schema.columns().end()) {
+      out.push_back({SchemaChange::kDropColumn, fmt::format("column '{}' was dropped", old.name)});
+      other_key = other_key || old.key;
+      continue;
+    }
+    if (same->name != old.name) {
+      out.push_back({SchemaChange::kRenameColumn,
+                     fmt::format("column '{}' was renamed to '{}'", old.name, same->name)});
+    }
+    if (const std::string type = change::ToString(same->type); type != old.type) {
+      out.push_back({SchemaChange::kChangeType,
+                     fmt::format("column '{}' changed from {} to {}", old.name, old.type, type)});
+    }
+    other_key = other_key || IsKey(schema, *same) != old.key;
+  }
+  for (const change::Column& column : schema.columns()) {
+    const auto same = std::find_if(before.begin(), before.end(), [&](const ColumnRecord& old) {
+      return id_of(column) == old.field_id;
+    });
+    if (same != before.end()) continue;
+    out.push_back({SchemaChange::kAddColumn, fmt::format("column '{}' was added", column.name)});
+    other_key = other_key || IsKey(schema, column);
+  }
+  if (other_key) out.push_back({SchemaChange::kChangeKey, "other columns identify a row"});
+  return out;
 }
 
 std::string TableRecord::ToJson() const {
-  Json out{{"schema", name_.schema}, {"table", name_.table}, {"versions", Json::array()}};
+  Json out{{"schema", name_.schema},
+           {"table", name_.table},
+           {"table_id", id_.value},
+           {"versions", Json::array()}};
   for (const Version& version : versions_) {
     Json columns = Json::array();
     for (const ColumnRecord& c : version.columns) {
@@ -89,6 +166,7 @@ std::string TableRecord::ToJson() const {
                              {"source_type", c.source_type},
                              {"field_id", c.field_id},
                              {"key", c.key}});
+      if (c.missing_value.has_value()) columns.back()["missing_value"] = *c.missing_value;
     }
     out["versions"].push_back(Json{{"fingerprint", fmt::format("{:016x}", version.fingerprint)},
                                    {"columns", std::move(columns)}});
@@ -100,6 +178,7 @@ Result<TableRecord> TableRecord::Parse(std::string_view json) {
   try {  // the one place of this file where the JSON library may throw
     const Json in = Json::parse(json);
     TableRecord record({in.at("schema").get<std::string>(), in.at("table").get<std::string>()});
+    record.id_.value = in.value("table_id", uint32_t{0});
     for (const Json& v : in.at("versions")) {
       Version version;
       const auto hex = v.at("fingerprint").get<std::string>();
@@ -111,7 +190,11 @@ Result<TableRecord> TableRecord::Parse(std::string_view json) {
                             .type = c.at("type").get<std::string>(),
                             .source_type = c.at("source_type").get<std::string>(),
                             .field_id = c.at("field_id").get<int32_t>(),
-                            .key = c.at("key").get<bool>()};
+                            .key = c.at("key").get<bool>(),
+                            .missing_value = std::nullopt};
+        if (const auto missing = c.find("missing_value"); missing != c.end()) {
+          column.missing_value = missing->get<std::string>();
+        }
         if (column.field_id >= kFirstNamedId) {
           record.named_ids_.try_emplace(column.name, column.field_id);
         }

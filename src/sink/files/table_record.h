@@ -2,17 +2,20 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
 #include "change/table_schema.h"
+#include "sink/sink.h"
 
 namespace freshet::sink::files {
 
 /// What `_freshet/tables/<schema>.<table>.json` keeps of a table, for good: the Parquet field id of
-/// each column and what each version's columns were.
+/// each column and what each version's columns were. The same stands in `by_id/<oid>.json`, where
+/// it is found again once the source has given the table another name.
 ///
 /// A column whose attnum is known has that number as its id, so a rename keeps it; another gets the
 /// next number from kFirstNamedId, by name.
@@ -33,12 +36,29 @@ class TableRecord {
   /// The field ids of a version's columns, in their order. Every column must have been added.
   std::vector<int32_t> FieldIds(const change::TableSchema& schema) const;
 
-  /// How `schema` differs from the last version in more than added columns: "column 'a' was
-  /// dropped". Empty when it does not, or there is no last version.
-  std::string BreakingChange(const change::TableSchema& schema) const;
+  /// One way in which a version differs from the last: "column 'a' was dropped".
+  struct Difference {
+    SchemaChange change;
+    std::string what;
+  };
+  /// How `schema` differs from the last version; nothing when there is none.
+  std::vector<Difference> Differences(const change::TableSchema& schema) const;
+
+  /// The source's table: 0 in a record of an older freshet.
+  change::TableId id() const { return id_; }
+
+  /// Whether files of that version are this table's.
+  bool Has(uint64_t fingerprint) const { return Find(fingerprint) != nullptr; }
+
+  /// What a file of version `fingerprint` calls the columns of `schema`; "" where it has none.
+  std::vector<std::string> NamesIn(uint64_t fingerprint, const change::TableSchema& schema) const;
+
+  /// What rows from before `column` was added read as, when that is not null.
+  std::optional<std::string> MissingValue(const change::Column& column) const;
 
   /// Where the record of a table is kept, under the sink's prefix.
   static std::string PathOf(const change::TableName& name);
+  static std::string PathOf(change::TableId id);
 
  private:
   struct ColumnRecord {
@@ -47,6 +67,7 @@ class TableRecord {
     std::string source_type;  ///< format_type() text, "" when unknown
     int32_t field_id = 0;
     bool key = false;
+    std::optional<std::string> missing_value;
   };
   struct Version {
     uint64_t fingerprint = 0;
@@ -54,8 +75,11 @@ class TableRecord {
   };
 
   int32_t FieldId(const change::Column& column);
+  std::optional<int32_t> KnownFieldId(const change::Column& column) const;
+  const Version* Find(uint64_t fingerprint) const;
 
   change::TableName name_;
+  change::TableId id_;
   std::map<std::string, int32_t, std::less<>> named_ids_;
   std::vector<Version> versions_;  ///< oldest first
 };
