@@ -80,10 +80,14 @@ std::unique_ptr<Factory> MakeJsonLines(const std::string& folder) {
   return files::MakeFactory(options);
 }
 
+/// Marks what was not sent instead of filling it in.
+std::unique_ptr<Factory> MakeMarkingDuckDb(const std::string& folder) { return MakeDuckDb(folder); }
+
 const SinkCase kCases[] = {
     {"DuckDbUpsert", WriteMode::kUpsert, &MakeDuckDb},
     {"DuckDbUpsertUnbuffered", WriteMode::kUpsert, &MakeUnbufferedDuckDb},
     {"DuckDbAppend", WriteMode::kAppend, &MakeDuckDb},
+    {"DuckDbAppendMarked", WriteMode::kAppend, &MakeMarkingDuckDb},
     {"Parquet", WriteMode::kAppend, &MakeParquet},
     {"JsonLines", WriteMode::kAppend, &MakeJsonLines},
 };
@@ -95,6 +99,7 @@ class ConformanceTest : public ::testing::TestWithParam<SinkCase> {
     NewFolder();
     options_.name = "target";
     options_.mode = GetParam().mode;
+    if (GetParam().make == &MakeMarkingDuckDb) options_.unchanged = UnchangedPolicy::kMark;
   }
 
   /// Opens the target, as a new process would. A sink still open is dropped without Close(), which
@@ -1263,6 +1268,30 @@ TEST_P(ConformanceTest, RenamedColumnsKeepTheirValues) {
                                     {"3", "a3", "b3", Null()},
                                     {"4", "a4", "b4", Null()},
                                     {"5", "a5", "b5", "c5"}}));
+}
+
+/// The catalog is read when a message comes, and may not have its columns by then.
+TEST_P(ConformanceTest, RenameIsFollowedThoughTheNumberWasNotKnownInBetween) {
+  const auto version = [](const char* name, int16_t attnum) {
+    change::Column column = Numbered(attnum, name, LogicalKind::kText);
+    return std::make_shared<const change::TableSchema>(
+        change::TableId{20'000}, change::TableName{"public", "evolving"}, ReplicaIdentity::kDefault,
+        std::vector<change::Column>{Numbered(1, "id", LogicalKind::kInt64, true), column});
+  };
+  const Schema known = version("before", 2);
+  const Schema unknown = version("before", 0);
+  const Schema after = version("after", 2);
+  Open();
+  ApplyInserts(known, {{"1", "one"}});
+  Open();
+
+  Apply(BatchBuilder()
+            .Begin(200)
+            .Insert(unknown, {"2", "two"})
+            .Insert(after, {"3", "three"})
+            .Build());
+
+  EXPECT_EQ(Read(after), Expected(after, {{"1", "one"}, {"2", "two"}, {"3", "three"}}));
 }
 
 TEST_P(ConformanceTest, ColumnDroppedAndAddedAgainKeepsNoOldValues) {

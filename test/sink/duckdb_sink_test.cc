@@ -147,6 +147,36 @@ TEST_F(DuckDbSinkTest, ChangelogSaysWhatWhenAndWhere) {
               ElementsAre("1700000000000000"));
 }
 
+/// A reader of the changelog alone has every value, as far as any row before had it.
+TEST_F(DuckDbSinkTest, ChangelogIsFilledWithValuesThatWereNotSent) {
+  const auto items = MakeItemsSchema();
+  Apply(WriteMode::kAppend, {BatchBuilder()
+                                 .Begin(100)
+                                 .Insert(items, {"1", "long one", "0.10"})
+                                 .Insert(items, {"2", Exception("exact"), "0.20"})
+                                 .Build()});
+  Apply(WriteMode::kAppend,
+        {BatchBuilder()
+             .Begin(200)
+             .Update(items, {"1", Unchanged(), "0.11"})
+             .Update(items, {"1", Null(), Null()}, {"10", Unchanged(), Unchanged()})
+             .Update(items, {"2", Unchanged(), "0.21"})
+             .Update(items, {"3", Unchanged(), "0.31"})
+             .Begin(300)
+             .Update(items, {"10", Unchanged(), "0.12"})
+             .Build()});
+
+  EXPECT_THAT(Ask("SELECT _cdc_lsn, _cdc_operation, id, name, amount, _cdc_exceptions, "
+                  "_cdc_unchanged FROM public.items WHERE _cdc_lsn > 100 ORDER BY _cdc_lsn, "
+                  "_cdc_seq"),
+              ElementsAre("192 | update_postimage | 1 | long one | 0.11 | NULL | NULL",
+                          "192 | update_preimage | 1 | NULL | NULL | NULL | NULL",
+                          "192 | update_postimage | 10 | long one | 0.11 | NULL | NULL",
+                          "192 | update_postimage | 2 | NULL | 0.21 | {\"name\":\"exact\"} | NULL",
+                          "192 | update_postimage | 3 | NULL | 0.31 | NULL | [\"name\"]",
+                          "292 | update_postimage | 10 | long one | 0.12 | NULL | NULL"));
+}
+
 TEST_F(DuckDbSinkTest, TwoSinksOfOneProcessShareAFile) {
   const auto items = MakeItemsSchema("items");
   const auto log = MakeItemsSchema("log");

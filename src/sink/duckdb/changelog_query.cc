@@ -28,17 +28,128 @@ class Fold {
       : connection_(connection), log_(log), schema_(schema), keys_(keys) {}
 
   Result<std::string> Run() {
-    // What a fold before this one on the same connection left, and the place of the last truncate.
-    FRESHET_RETURN_IF_ERROR(connection_.Execute(
-        fmt::format("CREATE OR REPLACE TEMP TABLE freshet_truncate AS SELECT coalesce(max({}), "
-                    "-1::HUGEINT) AS place FROM {} AS r WHERE r._cdc_operation = 'truncate'",
-                    kPlace, log_.table)));
+    FRESHET_RETURN_IF_ERROR(FindTruncate());
     FRESHET_TRY(std::string sql, schema_.key_columns().empty() ? FoldBag() : FoldKeyed());
     FRESHET_TRY(const std::string twice, SelectTwice());
     return twice.empty() ? sql : fmt::format("({}) UNION ALL ({})", sql, twice);
   }
 
+  Status Fill(uint64_t from) {
+    FRESHET_RETURN_IF_ERROR(FindTruncate());
+    FRESHET_TRY(const auto names,
+                connection_.QueryText(fmt::format(
+                    "SELECT DISTINCT unnest(from_json(r._cdc_unchanged, '[\"VARCHAR\"]')) FROM {} "
+                    "AS r WHERE r._cdc_unchanged IS NOT NULL AND r._cdc_lsn >= {}",
+                    log_.table, from)));
+    for (const Connection::Row& row : names) {
+      const int c = schema_.IndexOf(row.at(0).value_or(""));
+      if (c < 0 || log_.names[static_cast<size_t>(c)].empty()) continue;
+      FRESHET_RETURN_IF_ERROR(FindLastValues(static_cast<size_t>(c), from));
+      FRESHET_RETURN_IF_ERROR(PutFound(static_cast<size_t>(c)));
+    }
+    return {};
+  }
+
  private:
+  /// The old half `p` of the update `r`.
+  static constexpr std::string_view kPreimage =
+      "p._cdc_lsn = r._cdc_lsn AND p._cdc_seq = r._cdc_seq - 1 AND p._cdc_operation = "
+      "'update_preimage'";
+
+  /// The key under which the row of `r` stood before: the one of its old half `p`, if there is one.
+  std::string FormerKey() const {
+    std::string out;
+    for (size_t i = 0; i < schema_.key_columns().size(); ++i) {
+      const auto c = static_cast<size_t>(schema_.key_columns()[i]);
+      out += fmt::format(
+          ", CASE WHEN p.rowid IS NULL THEN {} ELSE {} END AS k{}, CASE WHEN p.rowid IS NULL THEN "
+          "{} ELSE {} END AS e{}",
+          Column(c), Column(c, "p"), i, Exact(c), Exact(c, "p"), i);
+    }
+    return out;
+  }
+
+  /// Fills freshet_found: for each marked row the last row before that has the column's value.
+  Status FindLastValues(size_t c, uint64_t from) {
+    const std::string& name = schema_.columns()[c].name;
+    const std::string marked = fmt::format(
+        "FROM {0} AS r LEFT JOIN {0} AS p ON {1} AND p._cdc_lsn >= {2} WHERE "
+        "r._cdc_lsn >= {2} AND {3} AND {4}",
+        log_.table, kPreimage, from, kPresent, NotSent(name));
+    if (schema_.key_columns().empty()) {
+      return connection_.Execute(fmt::format(
+          "CREATE OR REPLACE TEMP TABLE freshet_found AS SELECT r.rowid AS id, p.rowid AS source "
+          "{} AND p.rowid IS NOT NULL AND NOT {}",
+          marked, NotSent(name, "p")));
+    }
+    const bool full = schema_.replica_identity() == change::ReplicaIdentity::kFull;
+    std::string match;
+    for (size_t i = 0; i < schema_.key_columns().size(); ++i) {
+      const auto k = static_cast<size_t>(schema_.key_columns()[i]);
+      match += fmt::format("{} IS NOT DISTINCT FROM f.k{} AND {} IS NOT DISTINCT FROM f.e{} AND ",
+                           Column(k), i, Exact(k), i);
+    }
+    FRESHET_RETURN_IF_ERROR(connection_.Execute(fmt::format(
+        "CREATE OR REPLACE TEMP TABLE freshet_fill AS SELECT r.rowid AS id, {} AS place{} {}; "
+        "CREATE OR REPLACE TEMP TABLE freshet_found (id BIGINT, source BIGINT)",
+        kPlace, FormerKey(), marked)));
+    while (true) {  // once more for each image in between that was not sent the value either
+      FRESHET_TRY(const auto rest, connection_.QueryText("SELECT '' FROM freshet_fill LIMIT 1"));
+      if (rest.empty()) return {};
+      FRESHET_RETURN_IF_ERROR(connection_.Execute(fmt::format(
+          "CREATE OR REPLACE TEMP TABLE freshet_step AS SELECT f.id AS id, arg_max(r.rowid, "
+          "{place}) AS source, max({place}) AS place FROM freshet_fill AS f JOIN {log} AS r ON "
+          "{match}{place} < f.place WHERE ({present}{preimages}) AND {after} GROUP BY f.id; "
+          "INSERT INTO freshet_found SELECT s.id, s.source FROM freshet_step AS s JOIN {log} AS r "
+          "ON r.rowid = s.source WHERE NOT {not_sent}; "
+          "CREATE OR REPLACE TEMP TABLE freshet_fill AS SELECT s.id AS id, s.place AS "
+          "place{former} "
+          "FROM freshet_step AS s JOIN {log} AS r ON r.rowid = s.source LEFT JOIN {log} AS p ON "
+          "{preimage} WHERE {not_sent}",
+          fmt::arg("place", kPlace), fmt::arg("log", log_.table), fmt::arg("match", match),
+          fmt::arg("present", kPresent),
+          fmt::arg("preimages", full ? " OR r._cdc_operation = 'update_preimage'" : ""),
+          fmt::arg("after", AfterTruncate()), fmt::arg("not_sent", NotSent(name)),
+          fmt::arg("former", FormerKey()), fmt::arg("preimage", kPreimage))));
+    }
+  }
+
+  /// In the order of the columns, as the sink writes them: rows without a key are compared by this
+  /// text. `v` has the found exception of column `found`.
+  std::string OrderedExceptions(size_t found) const {
+    std::string parts;
+    for (size_t c = 0; c < schema_.columns().size(); ++c) {
+      const std::string text = c == found ? std::string("v.exact") : Exact(c, "t");
+      parts +=
+          fmt::format(", CASE WHEN {0} IS NULL THEN '{{}}'::JSON ELSE json_object({1}, {0}) END",
+                      text, QuoteText(schema_.columns()[c].name));
+    }
+    return fmt::format(", {} = nullif(json_merge_patch('{{}}'::JSON{})::VARCHAR, '{{}}')::JSON",
+                       kExceptionsColumn, parts);
+  }
+
+  Status PutFound(size_t c) {
+    const std::string& name = schema_.columns()[c].name;
+    const std::string column = QuoteName(log_.names[c]);
+    const std::string exceptions =
+        log_.has_exceptions && schema_.key_columns().empty() ? OrderedExceptions(c)
+        : log_.has_exceptions
+            ? fmt::format(
+                  ", {0} = CASE WHEN v.exact IS NULL THEN t.{0} ELSE json_merge_patch("
+                  "coalesce(t.{0}, '{{}}'::JSON), json_object({1}, v.exact)) END",
+                  kExceptionsColumn, QuoteText(name))
+            : "";
+    return connection_.Execute(fmt::format(
+        "UPDATE {log} AS t SET {column} = v.value{exceptions}, {marks} = "
+        "nullif(to_json(list_filter("
+        "from_json(t.{marks}, '[\"VARCHAR\"]'), lambda x: x <> {name}))::VARCHAR, '[]')::JSON FROM "
+        "(SELECT f.id AS id, s.{column} AS value, {exact} AS exact FROM freshet_found AS f JOIN "
+        "{log} AS s ON s.rowid = f.source) AS v WHERE t.rowid = v.id",
+        fmt::arg("log", log_.table), fmt::arg("column", column), fmt::arg("exceptions", exceptions),
+        fmt::arg("marks", kUnchangedColumn), fmt::arg("name", QuoteText(name)),
+        fmt::arg("exact", Exact(c, "s"))));
+  }
+
   std::string Column(size_t c, std::string_view alias = "r") const {
     return log_.columns[c](alias);
   }
@@ -69,6 +180,15 @@ class Fold {
                          i, Exact(c, alias), prefix, i);
     }
     return out;
+  }
+
+  /// Notes the place of the last truncate, in place of what a fold before this one on the same
+  /// connection left.
+  Status FindTruncate() {
+    return connection_.Execute(
+        fmt::format("CREATE OR REPLACE TEMP TABLE freshet_truncate AS SELECT coalesce(max({}), "
+                    "-1::HUGEINT) AS place FROM {} AS r WHERE r._cdc_operation = 'truncate'",
+                    kPlace, log_.table));
   }
 
   std::string AfterTruncate() const {
@@ -282,7 +402,7 @@ class Fold {
   Connection& connection_;
   const ChangelogRelation& log_;
   const change::TableSchema& schema_;
-  const std::string& keys_;
+  const std::string keys_;
 };
 
 }  // namespace
@@ -290,6 +410,11 @@ class Fold {
 Result<std::string> FoldChangelog(Connection& connection, const ChangelogRelation& log,
                                   const change::TableSchema& schema, const std::string& keys) {
   return Fold(connection, log, schema, keys).Run();
+}
+
+Status FillUnchanged(Connection& connection, const ChangelogRelation& log,
+                     const change::TableSchema& schema, uint64_t from) {
+  return Fold(connection, log, schema, {}).Fill(from);
 }
 
 }  // namespace freshet::sink::duckdb

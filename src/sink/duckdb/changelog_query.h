@@ -18,6 +18,9 @@ struct ChangelogRelation {
   std::string table;               ///< quoted; a table, since rows are named by its rowid
   std::vector<ColumnSql> columns;  ///< by source column
   bool has_exceptions = false;     ///< there is a `_cdc_exceptions`
+
+  /// The target columns' names, by source column; empty where there is none. For FillUnchanged().
+  std::vector<std::string> names = {};
 };
 
 /// The SQL whose rows are what the changelog adds up to: the table's present rows, in the form
@@ -32,5 +35,11 @@ struct ChangelogRelation {
 /// StageKeys() the answer is limited to, or empty.
 Result<std::string> FoldChangelog(Connection& connection, const ChangelogRelation& log,
                                   const change::TableSchema& schema, const std::string& keys);
+
+/// Puts into rows with `_cdc_lsn` >= `from` the values that were not sent, from the row's last
+/// change before, and takes the columns' names off `_cdc_unchanged`. A row that the changelog knows
+/// nothing of before stays marked. Scans the key's columns once for each column and change of key.
+Status FillUnchanged(Connection& connection, const ChangelogRelation& log,
+                     const change::TableSchema& schema, uint64_t from);
 
 }  // namespace freshet::sink::duckdb

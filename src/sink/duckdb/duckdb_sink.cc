@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/failpoint.h"
 #include "sink/changelog_columns.h"
+#include "sink/duckdb/changelog_query.h"
 #include "sink/duckdb/scan.h"
 #include "sink/duckdb/source_value.h"
 #include "sink/duckdb/upsert_writer.h"
@@ -173,8 +174,8 @@ Status DuckDbSink::PutInForce(Target& target, TargetTable table, const TableSche
   FRESHET_TRY(Evolution evolution, PlanEvolution(std::move(table), schema, sink_options_));
   if (!evolution.statements.empty()) {
     FRESHET_RETURN_IF_ERROR(Evolve(target, evolution, schema));
-  } else if (target.appender != nullptr) {
-    FRESHET_RETURN_IF_ERROR(target.appender->Flush());
+  } else {
+    FRESHET_RETURN_IF_ERROR(FillNotSent(target));
     target.appender.reset();
   }
   if (evolution.remembers) {
@@ -190,6 +191,7 @@ Status DuckDbSink::PutInForce(Target& target, TargetTable table, const TableSche
   target.table = std::move(evolution.table);
   if (target.run == nullptr) target.mappings.clear();
   target.mappings[schema.fingerprint()] = std::move(evolution.mapping);
+  target.schema = std::make_shared<const TableSchema>(schema);
   target.in_force = schema.fingerprint();
   return {};
 }
@@ -212,11 +214,34 @@ Status DuckDbSink::MoveAside(const QualifiedName& table) {
 
 /// Hands the table all rows that were taken, and makes it ready for ALTER.
 Status DuckDbSink::SettleRows(Target& target) {
-  if (target.appender != nullptr) FRESHET_RETURN_IF_ERROR(target.appender->Flush());
+  FRESHET_RETURN_IF_ERROR(FillNotSent(target));
   target.appender.reset();
   if (target.run != nullptr) FRESHET_RETURN_IF_ERROR(ApplyRun(target));
   if (target.deleted) FRESHET_RETURN_IF_ERROR(RebuildForAlter(target));
   return {};
+}
+
+/// Gives rows appended since the last time the values that were not sent.
+Status DuckDbSink::FillNotSent(Target& target) {
+  if (target.appender != nullptr) FRESHET_RETURN_IF_ERROR(target.appender->Flush());
+  if (!target.not_sent_from.has_value()) return {};
+  const ColumnMapping& mapping = target.mappings.at(target.in_force);
+  ChangelogRelation log{
+      .table = target.table.name.Sql(),
+      .columns = {},
+      .has_exceptions = mapping.extra[static_cast<size_t>(ExtraColumn::kExceptions)] >= 0};
+  for (const int column : mapping.target_of) {
+    const std::string name =
+        column < 0 ? "" : target.table.columns[static_cast<size_t>(column)].name;
+    log.names.push_back(name);
+    log.columns.push_back([name](std::string_view alias) {
+      return name.empty() ? std::string("NULL") : fmt::format("{}.{}", alias, QuoteName(name));
+    });
+  }
+  const uint64_t from = *target.not_sent_from;
+  target.not_sent_from.reset();
+  target.deleted = true;  // as far as a later ALTER is concerned
+  return FillUnchanged(*connection_, log, *target.schema, from);
 }
 
 /// Runs the DDL of a new table version, in the open transaction. Rows of the version before go to
@@ -234,6 +259,7 @@ Status DuckDbSink::Evolve(Target& target, Evolution& evolution, const TableSchem
   for (const std::string& statement : evolution.statements) {
     FRESHET_RETURN_IF_ERROR(connection_->Execute(statement));
   }
+  target.deleted = evolution.updates;  // as far as a later ALTER is concerned
   for (size_t i = 0; i < evolution.fills.size(); ++i) {
     const Evolution::Fill& fill = evolution.fills[i];
     if ((*values)[i] == nullptr) {
@@ -395,6 +421,12 @@ Status DuckDbSink::AppendChanges(Target& target, const change::ChangeBatch& batc
     FRESHET_RETURN_IF_ERROR(appender.Advance(selection.count));
     done += selection.count;
   }
+  if (!changes.unchanged.empty() && sink_options_.unchanged == UnchangedPolicy::kFill &&
+      !target.not_sent_from.has_value()) {
+    // Rows come in the order of commits, so that of the batch's first row is the lowest.
+    target.not_sent_from =
+        batch.transactions[static_cast<size_t>(changes.transactions.front())].commit_lsn.value;
+  }
   return appender.Drain();
 }
 
@@ -431,7 +463,7 @@ Status DuckDbSink::ApplyRuns() {
     if (target.run != nullptr && target.run->inside_update()) return {};
   }
   for (auto& [name, target] : targets_) {
-    if (target.appender != nullptr) FRESHET_RETURN_IF_ERROR(target.appender->Flush());
+    FRESHET_RETURN_IF_ERROR(FillNotSent(target));
     if (target.run != nullptr) FRESHET_RETURN_IF_ERROR(ApplyRun(target));
   }
   buffered_bytes_ = 0;

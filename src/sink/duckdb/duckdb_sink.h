@@ -43,8 +43,10 @@ class DuckDbSink final : public Sink {
   /// One target table.
   struct Target {
     TargetTable table;
-    std::set<uint64_t> prepared;  ///< fingerprints of versions
-    uint64_t in_force = 0;        ///< the version the table has the shape of; 0: none
+    std::set<uint64_t> prepared;                        ///< fingerprints of versions
+    std::shared_ptr<const change::TableSchema> schema;  ///< the version in force
+    std::optional<uint64_t> not_sent_from;  ///< append: `_cdc_lsn` of the first row to be filled
+    uint64_t in_force = 0;                  ///< the version the table has the shape of; 0: none
     std::map<uint64_t, ColumnMapping> mappings;  ///< of that version and those in `run`
     bool had_rows = false;                       ///< before this sink wrote a snapshot into it
     bool deleted = false;                        ///< rows were, in the open transaction
@@ -64,6 +66,7 @@ class DuckDbSink final : public Sink {
   Status NoteFill(Target& target, const Evolution& evolution, const Evolution::Fill& fill);
   Status MarkEmptied(const QualifiedName& table, const change::ChangeBatch& batch,
                      const change::TableChanges& changes);
+  Status FillNotSent(Target& target);
   Status RebuildForAlter(Target& target);
   Status CheckExceptions(const change::TableChanges& changes);
   Status AppendChanges(Target& target, const change::ChangeBatch& batch,

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "sink/changelog_columns.h"
 #include "sink/duckdb/column_type.h"
+#include "sink/duckdb/json_names.h"
 
 namespace freshet::sink::duckdb {
 namespace {
@@ -95,6 +96,7 @@ struct Place {
   int target = -1;          ///< an existing column
   bool widen = false;       ///< which needs the wider type first
   std::string name = {};    ///< else: a new column of this name
+  bool namesake = false;    ///< a dropped column of its name is kept beside it
   bool anew = false;        ///< the column of that name holds a dropped one: it is made anew
   bool other_type = false;  ///< it has a column, whose type does not fit
 };
@@ -132,7 +134,10 @@ Place FindPlace(const TargetTable& table, const std::vector<bool>& claimed,
     if (same->remembered && same->source.empty()) continue;  // values of a former type
     if (same->attnum > 0 && column.attnum > 0) {
       if (same->attnum == column.attnum) continue;  // its own, and of another type
-      if (!may_replace) continue;
+      if (!may_replace) {
+        place.namesake = place.namesake || number == 1;
+        continue;
+      }
       place.anew = true;
       return place;
     }
@@ -339,6 +344,7 @@ class Planner {
     }
     AddExtras();
     FRESHET_RETURN_IF_ERROR(CheckDropped());
+    RenameInJson();
     out_.mapping.source_of.assign(table_.columns.size(), -1);
     for (size_t i = 0; i < out_.mapping.target_of.size(); ++i) {
       const int target = out_.mapping.target_of[i];
@@ -456,6 +462,7 @@ class Planner {
           renames.emplace_back(static_cast<size_t>(index), column.name);
           break;
       }
+      renamed_.emplace_back(target.source, column.name);
       target.source = column.name;
     }
     if (renames.empty()) return {};
@@ -518,7 +525,11 @@ class Planner {
         return Refuse(change, fmt::format("column {} was {}", column.name,
                                           place.other_type ? "changed in type" : "added"));
       }
-      if (place.anew) DropColumn(place.name);
+      if (place.anew) {
+        DropColumn(place.name);
+        renamed_.emplace_back(column.name, "");
+      }
+      if (place.namesake) renamed_.emplace_back(column.name, column.name + "_dropped");
       // What is left behind holds values of another type, or of a column that is no more.
       if (const int former = FindByNumber(table_, claimed_, column); former >= 0) {
         table_.columns[static_cast<size_t>(former)].attnum = 0;
@@ -541,7 +552,7 @@ class Planner {
     out_.mapping.target_of.push_back(target);
     auto& of = table_.columns[static_cast<size_t>(target)];
     of.source = column.name;
-    of.attnum = column.attnum;
+    if (column.attnum > 0) of.attnum = column.attnum;  // else as it was: the message was older
     of.remembered = true;
     const auto& keys = schema_.key_columns();
     const auto index = static_cast<int>(&column - schema_.columns().data());
@@ -596,6 +607,19 @@ class Planner {
     }
   }
 
+  /// `_cdc_exceptions` and `_cdc_unchanged` name columns as the source does.
+  void RenameInJson() {
+    if (renamed_.empty() || created_) return;
+    out_.adds_only = false;
+    for (const std::string_view name : {kExceptionsColumn, kUnchangedColumn}) {
+      if (before_.IndexOf(name) < 0) continue;
+      const std::string json =
+          name == kExceptionsColumn ? RenamedKeys(name, renamed_) : RenamedItems(name, renamed_);
+      Run("UPDATE {0} SET {1} = {2}::JSON WHERE {1} IS NOT NULL", table_.name.Sql(), name, json);
+      out_.updates = true;
+    }
+  }
+
   Status CheckDropped() const {
     if (created_ || PolicyOf(SchemaChange::kDropColumn) != SchemaChangePolicy::kFail) return {};
     for (size_t i = 0; i < table_.columns.size(); ++i) {
@@ -615,6 +639,7 @@ class Planner {
   Evolution out_;
   bool created_ = false;
   std::vector<bool> claimed_;
+  std::vector<Rename> renamed_;  ///< of the source's columns
 };
 
 }  // namespace

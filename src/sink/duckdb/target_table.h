@@ -107,6 +107,7 @@ struct Evolution {
   std::vector<Fill> fills;  ///< columns that were added, to be filled
   bool adds_only = true;    ///< the statements add columns and do nothing else
   bool remembers = false;   ///< what is remembered of the table changes: run RememberSql()
+  bool updates = false;     ///< and change rows, last of all
   bool empties = false;     ///< rows from before belong to a table that is no more
 };
 

@@ -15,6 +15,7 @@
 #include "sink/duckdb/changelog_query.h"
 #include "sink/duckdb/column_type.h"
 #include "sink/duckdb/database.h"
+#include "sink/duckdb/json_names.h"
 #include "sink/duckdb/scan.h"
 #include "sink/duckdb/source_value.h"
 #include "sink/duckdb/table_appender.h"
@@ -188,6 +189,25 @@ Result<std::shared_ptr<arrow::Array>> FilesReadBack::Missing(const change::Colum
   return value;
 }
 
+/// The rows of `file`, which were loaded last, as a condition.
+std::string LoadedLast(const DataFile& file) {
+  return fmt::format("rowid >= (SELECT count(*) FROM {}) - {}", kTable, file.rows);
+}
+
+/// Gives columns the names they have in `schema` where the rows of `file` name them as JSON.
+Status FilesReadBack::RenameInJson(const DataFile& file, const change::TableSchema& schema) {
+  const std::vector<duckdb::Rename> renames = record_->RenamesSince(file.fingerprint, schema);
+  if (renames.empty()) return {};
+  for (const std::string_view name : {kExceptionsColumn, kUnchangedColumn}) {
+    const std::string json = name == kExceptionsColumn ? duckdb::RenamedKeys(name, renames)
+                                                       : duckdb::RenamedItems(name, renames);
+    FRESHET_RETURN_IF_ERROR(
+        connection_->Execute(fmt::format("UPDATE {0} SET {1} = {2} WHERE {1} IS NOT NULL AND {3}",
+                                         kTable, name, json, LoadedLast(file))));
+  }
+  return {};
+}
+
 /// Adds the exact texts of missing values that no column can hold, to the rows of `file`, which
 /// were loaded last.
 Status FilesReadBack::NoteMissing(const DataFile& file, const change::TableSchema& schema) {
@@ -200,9 +220,9 @@ Status FilesReadBack::NoteMissing(const DataFile& file, const change::TableSchem
     if (value != nullptr) continue;
     FRESHET_RETURN_IF_ERROR(connection_->Execute(fmt::format(
         "UPDATE {0} SET {1} = json_merge_patch(coalesce({1}, '{{}}')::JSON, json_object({2}, {3}))"
-        "::VARCHAR WHERE rowid >= (SELECT count(*) FROM {0}) - {4}",
+        "::VARCHAR WHERE {4}",
         kTable, kExceptionsColumn, duckdb::QuoteText(column.name), duckdb::QuoteText(*text),
-        file.rows)));
+        LoadedLast(file))));
   }
   return {};
 }
@@ -252,6 +272,7 @@ Status FilesReadBack::Load(const DataFile& file, const change::TableSchema& sche
   Status loaded = CheckBytes(file);
   if (loaded.has_value()) loaded = ReadDataFile(*storage_, file, schema, append, &names);
   if (loaded.has_value()) loaded = appender->Flush();
+  if (loaded.has_value()) loaded = RenameInJson(file, schema);
   if (loaded.has_value()) loaded = NoteMissing(file, schema);
   if (!loaded.has_value()) {
     appender.reset();     // before what it writes to

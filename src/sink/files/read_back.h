@@ -46,6 +46,7 @@ class FilesReadBack final : public ReadBack {
   Status CheckBytes(const DataFile& file);
   Result<std::shared_ptr<arrow::Array>> Missing(const change::Column& column);
   Status Load(const DataFile& file, const change::TableSchema& schema);
+  Status RenameInJson(const DataFile& file, const change::TableSchema& schema);
   Status NoteMissing(const DataFile& file, const change::TableSchema& schema);
   Status Fold(const change::TableSchema& schema, const std::shared_ptr<arrow::RecordBatch>& keys,
               const Visit& visit);

@@ -28,7 +28,7 @@ std::string TableRecord::PathOf(const change::TableName& name) {
 }
 
 int32_t TableRecord::FieldId(const change::Column& column) {
-  if (column.attnum > 0) return column.attnum;
+  if (const auto known = KnownFieldId(column); known.has_value()) return *known;
   const auto next = static_cast<int32_t>(kFirstNamedId + named_ids_.size());
   return named_ids_.try_emplace(column.name, next).first->second;
 }
@@ -62,19 +62,23 @@ bool TableRecord::Add(const change::TableSchema& schema) {
   return true;
 }
 
+/// A number that is not known now may have been when the last version was added.
 std::optional<int32_t> TableRecord::KnownFieldId(const change::Column& column) const {
   if (column.attnum > 0) return column.attnum;
+  if (!versions_.empty()) {
+    for (const ColumnRecord& last : versions_.back().columns) {
+      if (last.name == column.name) return last.field_id;
+    }
+  }
   const auto named = named_ids_.find(column.name);
   return named == named_ids_.end() ? std::nullopt : std::optional(named->second);
 }
 
 std::vector<int32_t> TableRecord::FieldIds(const change::TableSchema& schema) const {
+  const Version* const version = Find(schema.fingerprint());
+  CHECK(version != nullptr);
   std::vector<int32_t> ids;
-  for (const change::Column& column : schema.columns()) {
-    const auto id = KnownFieldId(column);
-    CHECK(id.has_value());
-    ids.push_back(*id);
-  }
+  for (const ColumnRecord& column : version->columns) ids.push_back(column.field_id);
   return ids;
 }
 
@@ -97,6 +101,22 @@ std::vector<std::string> TableRecord::NamesIn(uint64_t fingerprint,
     names.push_back(at == version->columns.end() ? "" : at->name);
   }
   return names;
+}
+
+std::vector<std::pair<std::string, std::string>> TableRecord::RenamesSince(
+    uint64_t fingerprint, const change::TableSchema& schema) const {
+  const std::vector<std::string> names = NamesIn(fingerprint, schema);
+  std::vector<std::pair<std::string, std::string>> out;
+  for (const ColumnRecord& former : Find(fingerprint)->columns) {
+    const auto same = std::find(names.begin(), names.end(), former.name);
+    if (same == names.end()) {
+      if (schema.IndexOf(former.name) >= 0) out.emplace_back(former.name, "");
+      continue;
+    }
+    const std::string& now = schema.columns()[static_cast<size_t>(same - names.begin())].name;
+    if (now != former.name) out.emplace_back(former.name, now);
+  }
+  return out;
 }
 
 std::optional<std::string> TableRecord::MissingValue(const change::Column& column) const {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -52,6 +53,11 @@ class TableRecord {
 
   /// What a file of version `fingerprint` calls the columns of `schema`; "" where it has none.
   std::vector<std::string> NamesIn(uint64_t fingerprint, const change::TableSchema& schema) const;
+
+  /// Former and present names of the columns of version `fingerprint` that have another in
+  /// `schema`; an empty present name for one whose name another column has there.
+  std::vector<std::pair<std::string, std::string>> RenamesSince(
+      uint64_t fingerprint, const change::TableSchema& schema) const;
 
   /// What rows from before `column` was added read as, when that is not null.
   std::optional<std::string> MissingValue(const change::Column& column) const;
