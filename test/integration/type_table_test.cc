@@ -92,7 +92,7 @@ TEST_P(TypeTableTest, EveryRowOfThePageIsTrue) {
 }
 
 TEST_P(TypeTableTest, WideRowsLongValuesAndOddNamesArrive) {
-  Configure();
+  Configure("1GiB");
   std::string columns = "c1 int PRIMARY KEY";
   std::string values = "1";
   constexpr int kMostColumns = 1'600;
