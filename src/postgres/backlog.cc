@@ -62,7 +62,8 @@ Result<change::Position> Backlog::Run(change::Position position,
 
     const uint64_t round =
         std::clamp(distance.reread, request_.threshold, kMaxRound * request_.threshold);
-    Lsn upto{have.value + std::min(round, distance.left)};
+    const bool last = distance.left < round + request_.threshold;  // a small rest comes with it
+    Lsn upto{have.value + (last ? distance.left : round)};
     // The transaction to be completed must come in this round: its commit record begins before.
     if (open.has_value()) upto = std::max(upto, Lsn{open->commit_lsn.value + 1});
 

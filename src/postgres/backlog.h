@@ -38,7 +38,8 @@ namespace freshet::postgres {
 class Backlog {
  public:
   /// What a round covers, in multiples of the threshold: WAL from the slot's restart_lsn to our
-  /// position, but at least one and at most kMaxRound. Beyond kMaxReread it does not pay.
+  /// position, but at least one and at most kMaxRound; a rest below one comes with it. Beyond
+  /// kMaxReread it does not pay.
   static constexpr uint64_t kMaxRound = 4;
   static constexpr uint64_t kMaxReread = 16;
 
