@@ -42,7 +42,7 @@ Result<bool> SideWatch::LookAfter(bool check_slot, const std::vector<std::string
   if (status.has_value()) status = LookAtTables(stop);
   // A session that was closed is replaced the next time; one that is silent tells of the stream's.
   const bool closed = !status.has_value() && status.error().kind == ErrorKind::kUnavailable &&
-                      !catalog_.connection().timed_out();
+                      !catalog_.connection().timed_out() && !tables_joined_;
   if (!status.has_value() && !closed) return Fail(status.error());
   return true;
 }
@@ -107,6 +107,14 @@ Status SideWatch::LookAtTables(std::stop_token stop) {
   next_picture_ = began + (clock_.Monotonic() - began) * kShareOfTime;
   SourceDrift drift = Compare(before_, now, options_.publication);
   if (!drift.gap.empty()) return Fail(ErrorKind::kGap, "{}", drift.gap);
+  if (drift.tables_joined) {
+    tables_joined_ = true;
+    return Fail(
+        ErrorKind::kUnavailable,
+        "publication '{}' has more tables than before; the stream begins anew, so that those "
+        "that are chosen join it",
+        options_.publication);
+  }
   for (UnsentRows& rows : drift.unsent_rows) unsent_rows_[rows.table.value] = std::move(rows.what);
   for (const auto& [table, what] : unsent_rows_) drift.warnings.push_back(what);
   const std::vector<std::string> known = board_.Read().warnings;

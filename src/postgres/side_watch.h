@@ -50,6 +50,7 @@ class SideWatch final : public Receiver::Companion {
   std::vector<change::TableId> chosen_;
   SourcePicture before_;                         ///< with the partitions that joined later
   std::map<uint32_t, std::string> unsent_rows_;  ///< by table: what was seen of it since Begin()
+  bool tables_joined_ = false;                   ///< seen: the stream ends for it
   std::chrono::nanoseconds next_picture_{};
   SlotLimits limits_;
 };

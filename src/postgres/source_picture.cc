@@ -28,11 +28,18 @@ Result<SourcePicture> TakePicture(Connection& connection, const std::string& pub
                               " txid_snapshot_xmin(txid_current_snapshot()),"
                               " concat_ws(', ', CASE WHEN NOT pubinsert THEN 'insert' END,"
                               " CASE WHEN NOT pubupdate THEN 'update' END,"
-                              " CASE WHEN NOT pubdelete THEN 'delete' END{}) FROM"
+                              " CASE WHEN NOT pubdelete THEN 'delete' END{}),"
+                              " CASE WHEN puballtables OR {} THEN 0 ELSE"
+                              "  (SELECT count(*) FROM pg_publication_tables t"
+                              "   WHERE t.pubname = $1) END FROM"
                               " (SELECT) AS one LEFT JOIN pg_publication p ON pubname = $1",
-                              major >= 11 ? ", CASE WHEN NOT pubtruncate THEN 'truncate' END" : ""),
+                              major >= 11 ? ", CASE WHEN NOT pubtruncate THEN 'truncate' END" : "",
+                              major >= 15 ? "EXISTS (SELECT FROM pg_publication_namespace"
+                                            " WHERE pnpubid = p.oid)"
+                                          : "false"),
                   {publication}, stop));
   SourcePicture out{.seen_at = change::ParseLsn(head.at(0, 0)).value_or(change::Lsn{}),
+                    .listed = head.integer(0, 4),
                     .published = head.boolean(0, 1),
                     .left_out = std::string(head.at(0, 3)),
                     .horizon = static_cast<uint64_t>(head.integer(0, 2)),
@@ -98,6 +105,7 @@ SourceDrift Compare(const SourcePicture& before, const SourcePicture& now,
                     const std::string& publication) {
   SourceDrift out;
   if (!now.published) return out;  // the walsender says so itself, for the rows it concerns
+  out.tables_joined = now.listed > before.listed && before.listed > 0;
   const std::string quoted = Connection::QuoteIdentifier(publication);
   if (!now.left_out.empty()) {
     out.warnings.push_back(fmt::format(

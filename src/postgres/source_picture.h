@@ -29,6 +29,7 @@ struct PicturedTable {
 /// the stream does not: PostgreSQL sends no word of a changed publication.
 struct SourcePicture {
   change::Lsn seen_at;    ///< the server's WAL end before the rest was read
+  int64_t listed = 0;     ///< tables of the publication, chosen or not; 0: it takes in all
   bool published = true;  ///< the publication is there
   std::string left_out;   ///< operations that it does not send, "update, delete"; empty: none
   uint64_t horizon = 0;   ///< every transaction below this id had ended
@@ -62,6 +63,10 @@ struct SourceDrift {
 
   /// Tables some of whose rows came, went or changed without a word in the stream.
   std::vector<UnsentRows> unsent_rows;
+
+  /// The publication has more tables: chosen ones among them are to join. Before 13 the server may
+  /// go on for long without sending their rows, so waiting for one is not enough.
+  bool tables_joined = false;
 
   /// Tables whose changes are no longer sent: a gap, from `before.seen_at` on at the earliest.
   std::string gap;

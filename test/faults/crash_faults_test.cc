@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
@@ -172,12 +173,15 @@ TEST_P(CrashFaultsTest, Fault52_ATextOfABillionBytesPasses) {
 
   Run("INSERT INTO public.t VALUES (1, repeat('x', 1000000000))");
 
-  while (!capture.ended() && output_.transactions().back().xid.value == 0) {
-    output_.WaitUntil([&] { return output_.transactions().back().xid.value != 0; });
+  const auto arrived = [&] {
+    return std::ranges::any_of(output_.batches(), [](const auto& batch) {
+      return batch->num_rows() == 1 && batch->size_bytes() > 1'000'000'000;
+    });
+  };
+  for (int tries = 0; tries < 10 && !arrived() && !capture.ended(); ++tries) {
+    output_.WaitUntil([&] { return arrived() || capture.ended(); });
   }
-  ASSERT_FALSE(capture.ended()) << capture.status().reason;
-  EXPECT_EQ(output_.batches().back()->num_rows(), 1);
-  EXPECT_GT(output_.batches().back()->size_bytes(), 1'000'000'000);
+  EXPECT_TRUE(arrived()) << capture.status().reason;
 }
 
 /// Each of them is larger than what the server keeps in memory of a transaction.
@@ -247,7 +251,8 @@ TEST_P(CrashFaultsTest, Fault53_AByteaThatTextCannotCarryIsNamedWithItsRepair) {
 
   Run("INSERT INTO public.t VALUES (1, convert_to(repeat('x', 600000000), 'UTF8'))");
 
-  const auto end = capture.WaitEnd();
+  auto end = capture.WaitEnd();
+  for (int tries = 0; tries < 5 && !end.has_value(); ++tries) end = capture.WaitEnd();
   ASSERT_TRUE(end.has_value() && !end->has_value());
   EXPECT_EQ(end->error().kind, ErrorKind::kUnsupported) << end->error();
   EXPECT_THAT(end->error().message, HasSubstr("too large to be sent as text"));

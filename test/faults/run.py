@@ -121,18 +121,15 @@ def run_program(path, names, folder):
 
 
 def run_tests(wanted, paths, jobs):
-    """Runs every wanted (program, full name), each program's tests divided among processes."""
+    """Runs every wanted (program, full name), a process for each suite, `jobs` of them at once."""
     shares = []
     for program in sorted({program for program, _ in wanted}):
-        names = sorted(name for of, name in wanted if of == program)
-        # Tests of one suite share a server: they stay together.
+        # Tests of one suite share a server; a suite that hangs takes no other with it.
         suites = collections.defaultdict(list)
-        for name in names:
+        for name in sorted(name for of, name in wanted if of == program):
             suites[name.split(".")[0]].append(name)
-        piles = [[] for _ in range(jobs)]
-        for suite in sorted(suites.values(), key=len, reverse=True):
-            min(piles, key=len).extend(suite)
-        shares += [(program, pile) for pile in piles if pile]
+        shares += [(program, names) for names in suites.values()]
+    shares.sort(key=lambda share: len(share[1]), reverse=True)
     results = {}
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         runs = [(program, pool.submit(run_program, paths[program], names, folder))

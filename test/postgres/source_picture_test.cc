@@ -78,7 +78,18 @@ TEST(SourcePictureTest, AChangedFilterOrColumnListIsWarnedOf) {
               ElementsAre(HasSubstr("of \"public\".\"a\""), HasSubstr("of \"public\".\"b\"")));
 }
 
-TEST(SourcePictureTest, TablesThatJoinAreNoDrift) {
+TEST(SourcePictureTest, APublicationWithMoreTablesIsToldUnlessItTakesInAll) {
+  SourcePicture before = TwoTables();
+  SourcePicture now = TwoTables();
+  EXPECT_FALSE(Compare(before, now, "freshet").tables_joined);
+
+  before.listed = 2;
+  now.listed = 3;
+
+  EXPECT_TRUE(Compare(before, now, "freshet").tables_joined);
+}
+
+TEST(SourcePictureTest, PartitionsThatJoinAreNoDrift) {
   SourcePicture now = TwoTables();
   now.tables[4] = {.name = {"public", "b_2"}, .root = {2}};
 
