@@ -44,6 +44,19 @@ constexpr milliseconds kLongestPause{5'000};
 /// Finished tables that the status goes on to show.
 constexpr size_t kMostShown = 1'000;
 
+/// Who runs a transaction, for people.
+std::string WhoRuns(Connection& connection, uint64_t xid, std::stop_token stop) {
+  const std::string short_xid = std::to_string(static_cast<uint32_t>(xid));
+  const auto rows = connection.Query(
+      "SELECT format('pid %s (%s, %s, in a transaction since %s)', pid, usename, application_name,"
+      " xact_start) FROM pg_stat_activity WHERE backend_xid::text = $1 "
+      "UNION ALL SELECT format('prepared transaction %L', gid) FROM pg_prepared_xacts"
+      " WHERE transaction::text = $1",
+      {short_xid}, stop);
+  if (rows.has_value() && rows->size() > 0) return std::string(rows->at(0, 0));
+  return "transaction " + short_xid;
+}
+
 ChunkSizer SizerOf(const Options& options, bool by_key) {
   const int64_t unit = by_key ? kRowBytes : kBlockBytes;
   return {options.snapshot_chunk_duration, by_key ? kFirstRows : kFirstBlocks,
@@ -232,16 +245,18 @@ Status LiveSnapshot::LookAtTransactions(std::stop_token stop) {
   }
   FRESHET_TRY(const TxidSnapshot snapshot, TxidSnapshot::Parse(seen->at(0, 0)));
   join_.Learn(snapshot);
+  std::map<uint64_t, std::string> who;
   for (Table& table : tables_) {
     if (table.may_read || !table.joined) continue;
     const std::vector<uint64_t> waits = join_.WaitsFor(table.source.table.id);
     table.may_read = waits.empty();
-    table.waits_for = waits.empty()
-                          ? ""
-                          : fmt::format(
-                                "{} transactions that ran when it was begun have to end, the "
-                                "oldest is {} (pg_stat_activity.backend_xid)",
-                                waits.size(), static_cast<uint32_t>(waits.front()));
+    table.waits_for.clear();
+    if (waits.empty()) continue;
+    const auto [oldest, unknown] = who.try_emplace(waits.front());
+    if (unknown) oldest->second = WhoRuns(catalog_.connection(), waits.front(), stop);
+    table.waits_for =
+        fmt::format("{} transactions that ran when it was begun have to end, the oldest is of {}",
+                    waits.size(), oldest->second);
   }
   return {};
 }

@@ -257,8 +257,9 @@ TEST_P(LiveSnapshotTest, ATransactionThatRunsWhileATableJoinsIsWaitedFor) {
   ASSERT_TRUE(chosen.has_value()) << chosen.error();
   ASSERT_TRUE(output_.WaitUntil([&] {
     for (const SnapshotTable& table : capture_->status().snapshot) {
-      if (table.name.table == "later" && table.waits_for.find("have to end") != std::string::npos)
-        return true;
+      const std::string pid = "pid " + std::to_string(writer->backend_pid());
+      const bool named = table.waits_for.find(pid) != std::string::npos;
+      if (table.name.table == "later" && named) return true;
     }
     return false;
   }));
