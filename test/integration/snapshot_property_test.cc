@@ -10,10 +10,12 @@
 #include <random>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "integration/program_fixture.h"
 #include "postgres/capture.h"
+#include "postgres/connection.h"
 #include "support/batches.h"
 #include "support/keyed_target.h"
 #include "support/memory_output.h"
@@ -331,6 +333,82 @@ TEST_P(SnapshotPropertyTest, TheTargetIsTheSourceAtEveryPositionBehindTheSnapsho
   } while (!HasFailure() && clock.Monotonic() < enough);
   fmt::print("{} runs, {} positions compared, {} rows of chunks patched\n", runs_, positions_,
              patches_);
+}
+
+/// What was streamed before a restart is not remembered. If it waits in its commit, readers do not
+/// see it yet, and their rows would undo it.
+TEST_P(SnapshotPropertyTest, ATransactionStreamedBeforeARestartIsWaitedForUntilItIsVisible) {
+  database_ = "postgres";
+  const auto run = [&](const std::string& sql) {
+    const Status done = server_->Run(sql);
+    ASSERT_TRUE(done.has_value()) << done.error();
+  };
+  const auto ask_for_standby = [&](const std::string& name) {
+    run("ALTER SYSTEM SET synchronous_standby_names = '" + name + "'");
+    run("SELECT pg_reload_conf()");
+  };
+  run("CREATE TABLE public.t (id int PRIMARY KEY, v text);"
+      "CREATE TABLE public.other (id int PRIMARY KEY)");
+  run("INSERT INTO public.t VALUES (1, 'old'), (2, 'old')");
+  auto blocker = Connection::Connect(server_->url());
+  auto writer = Connection::Connect(server_->url());
+  ASSERT_TRUE(blocker.has_value() && writer.has_value());
+  MemoryOutput output;
+  // So that the snapshot does not begin before the restart.
+  bool blocks = false;
+  output.OnSource([&](const change::SourceIdentity& source) {
+    if (source.consistent_point == Lsn{} || std::exchange(blocks, true)) return;
+    EXPECT_TRUE(blocker->Execute("BEGIN; INSERT INTO public.other VALUES (1)").has_value());
+  });
+  {
+    RunningCapture capture(OptionsOf("late"), output);
+    ASSERT_TRUE(Until([&] { return output.resume().snapshots.unfinished().size() == 2; }));
+    ask_for_standby("nobody");
+    // The server takes the setting up in its own time: updates go through until it has.
+    ASSERT_TRUE(Until([&] {
+      if (!writer->Send("UPDATE public.t SET v = v || '.' WHERE id = 1").has_value()) return true;
+      const auto answered = writer->AnswerWithin(milliseconds(300), {});
+      if (!answered.value_or(false)) return true;
+      return !writer->Receive().has_value();
+    }));
+    ASSERT_EQ(server_
+                  ->Ask("SELECT wait_event FROM pg_stat_activity WHERE pid = " +
+                        std::to_string(writer->backend_pid()))
+                  .value(),
+              "SyncRep");
+    ASSERT_TRUE(Until([&] {
+      const auto xid = server_->Ask("SELECT backend_xid FROM pg_stat_activity WHERE pid = " +
+                                    std::to_string(writer->backend_pid()));
+      const auto all = output.transactions();
+      return std::any_of(all.begin(), all.end(), [&](const change::Transaction& each) {
+        return std::to_string(each.xid.value) == xid.value_or("");
+      });
+    }));
+    (void)capture.Stop();
+  }
+  ASSERT_TRUE(blocker->Execute("ROLLBACK").has_value());
+
+  RunningCapture capture(OptionsOf("late"), output);
+  EXPECT_TRUE(Until([&] {
+    const auto tables = capture.status().snapshot;
+    return capture.ended() || std::any_of(tables.begin(), tables.end(), [](const auto& table) {
+             return !table.waits_for.empty();
+           });
+  }));
+  ask_for_standby("");
+  EXPECT_TRUE(writer->Receive().has_value());
+  ASSERT_TRUE(Until([&] { return capture.ended() || Finished(output, 2); }));
+  (void)capture.Stop();
+
+  Walk walk(output);
+  std::set<KeyedTarget::RowId> touched;
+  while (!walk.done()) walk.Step(touched);
+  const auto value = [&](const char* key) {
+    return walk.target().Find({"public.t", {key}})->at(1).value_or("nothing");
+  };
+  EXPECT_EQ(value("1"), server_->Ask("SELECT v FROM public.t WHERE id = 1").value())
+      << testing::PrintToString(output.Events());
+  EXPECT_EQ(value("2"), "old");
 }
 
 /// The same traffic on the program, which is killed at bad moments, and on targets on disk.
