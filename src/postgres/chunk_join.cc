@@ -152,11 +152,13 @@ class ChunkJoin::Impl {
  public:
   explicit Impl(int64_t window_bytes) : window_bytes_(window_bytes) {}
 
-  void Watch(TableId id, const TxidSnapshot& now) {
+  void Watch(TableId id, const TxidSnapshot& now, uint64_t next_xid) {
     Table& table = tables_[id];
+    std::vector<uint64_t> running = now.running();
+    for (uint64_t xid = now.xmax(); xid < next_xid; ++xid) running.push_back(xid);
     std::vector<uint64_t> all;
-    std::set_union(table.unsettled.begin(), table.unsettled.end(), now.running().begin(),
-                   now.running().end(), std::back_inserter(all));
+    std::set_union(table.unsettled.begin(), table.unsettled.end(), running.begin(), running.end(),
+                   std::back_inserter(all));
     table.unsettled = std::move(all);
   }
 
@@ -504,7 +506,9 @@ class ChunkJoin::Impl {
 ChunkJoin::ChunkJoin(int64_t window_bytes) : impl_(std::make_unique<Impl>(window_bytes)) {}
 ChunkJoin::~ChunkJoin() = default;
 
-void ChunkJoin::Watch(TableId table, const TxidSnapshot& now) { impl_->Watch(table, now); }
+void ChunkJoin::Watch(TableId table, const TxidSnapshot& now, uint64_t next_xid) {
+  impl_->Watch(table, now, next_xid);
+}
 void ChunkJoin::Unwatch(TableId table) { impl_->Unwatch(table); }
 std::vector<uint64_t> ChunkJoin::WaitsFor(TableId table) const { return impl_->WaitsFor(table); }
 void ChunkJoin::Learn(const TxidSnapshot& snapshot) { impl_->Learn(snapshot); }

@@ -69,7 +69,9 @@ class ChunkJoin {
   /// slot left out, is not: `now` is a snapshot taken after the last batch that was not observed,
   /// after the slot was there, and after the publication had the table. A transaction that ran then
   /// may have been missed, so a chunk that does not see it is rejected; see WaitsFor().
-  void Watch(change::TableId table, const TxidSnapshot& now);
+  /// `next_xid`, 64-bit, is the first id that had not been given out by then: transactions from
+  /// now.xmax() on may run, too, without standing in the snapshot.
+  void Watch(change::TableId table, const TxidSnapshot& now, uint64_t next_xid = 0);
 
   void Unwatch(change::TableId table);
 

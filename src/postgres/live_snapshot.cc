@@ -110,8 +110,11 @@ Status LiveSnapshot::Watch(std::span<Table* const> tables, std::stop_token stop)
       oids += (oids.empty() ? "" : ",") + std::to_string(relation.id.value);
     }
   }
-  FRESHET_TRY(const Rows seen, connection.Query("SELECT txid_current_snapshot()", stop));
+  FRESHET_TRY(const Rows seen,
+              connection.Query("SELECT txid_current_snapshot(), age('3'::xid)", stop));
   FRESHET_TRY(const TxidSnapshot now, TxidSnapshot::Parse(seen.at(0, 0)));
+  // An age counts from the next id that is given out, which the snapshot does not tell.
+  const uint64_t next_xid = now.Widen({static_cast<uint32_t>(3 + seen.integer(0, 1))});
   FRESHET_TRY(const Rows rows,
               connection.Query(
                   fmt::format("SELECT oid, pg_relation_filenode(oid), pg_relation_size(oid) / {},"
@@ -141,7 +144,7 @@ Status LiveSnapshot::Watch(std::span<Table* const> tables, std::stop_token stop)
     }
     table->so_far = {};
     table->joined = true;
-    join_.Watch(id, now);
+    join_.Watch(id, now, next_xid);
   }
   return {};
 }

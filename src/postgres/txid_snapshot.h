@@ -22,7 +22,7 @@ class TxidSnapshot {
   /// Every transaction below has ended and is visible, if it committed. 64-bit.
   uint64_t xmin() const { return xmin_; }
 
-  /// No transaction from here on had begun. 64-bit.
+  /// No transaction from here on had ended, though some may have begun. 64-bit.
   uint64_t xmax() const { return xmax_; }
 
   /// The transactions between xmin() and xmax() that had not ended, ascending. One that waits in

@@ -285,6 +285,15 @@ TEST_F(ChunkJoinTest, RejectsAChunkThatMayMissWhatWasStreamedUnobserved) {
   EXPECT_EQ(join_.counters().rejected, 1);
 }
 
+TEST_F(ChunkJoinTest, WaitsForTransactionsThatBeganBehindTheSnapshotsEndToo) {
+  join_.Watch(docs_->id(), Snapshot("97:98:97"), 100);
+  EXPECT_THAT(join_.WaitsFor(docs_->id()), ElementsAre(97U, 98U, 99U));
+
+  join_.Learn(Snapshot("99:101:99"));
+
+  EXPECT_THAT(join_.WaitsFor(docs_->id()), ElementsAre(99U));
+}
+
 TEST_F(ChunkJoinTest, WhatAnotherChunkSawHasNotBeenSeenByThisOne) {
   join_.Watch(docs_->id(), Snapshot("95:99:95"));
   const ChunkId early = join_.Reserve(docs_->id());
