@@ -1,5 +1,6 @@
 #include "change/ids.h"
 
+#include <algorithm>
 #include <charconv>
 
 namespace freshet::change {
@@ -30,6 +31,19 @@ Result<Lsn> ParseLsn(std::string_view text) {
 std::string ToString(const Position& position) {
   if (position.ordinal == 0) return ToString(position.commit_end);
   return fmt::format("{}+{}", ToString(position.commit_end), position.ordinal);
+}
+
+Result<Position> ParsePosition(std::string_view text) {
+  const size_t plus = std::min(text.find('+'), text.size());
+  FRESHET_TRY(const Lsn commit_end, ParseLsn(text.substr(0, plus)));
+  Position position{.commit_end = commit_end, .ordinal = 0};
+  if (plus == text.size()) return position;
+  const char* const last = text.data() + text.size();
+  const auto [end, error] = std::from_chars(text.data() + plus + 1, last, position.ordinal);
+  if (error != std::errc() || end != last || position.ordinal < 0) {
+    return Fail(ErrorKind::kMalformed, "'{}' is not a position of the form 16/B374D848+17", text);
+  }
+  return position;
 }
 
 }  // namespace freshet::change

@@ -45,7 +45,10 @@ struct Position {
   auto operator<=>(const Position&) const = default;
 };
 
-/// "16/B374D848" or, inside a transaction, "16/B374D848+17".
+/// "16/B374D848" or, with an ordinal, "16/B374D848+17".
 std::string ToString(const Position& position);
+
+/// Reads the form ToString() writes. Errors: kMalformed.
+Result<Position> ParsePosition(std::string_view text);
 
 }  // namespace freshet::change

@@ -18,6 +18,18 @@ TEST(LsnTest, TextThatIsNoLsnIsRefused) {
   }
 }
 
+TEST(PositionTest, TextRoundTripsWithAndWithoutAnOrdinal) {
+  for (const Position& position : {Position{Lsn{0x16'B374'D848}, 0}, Position{Lsn{8}, 17}}) {
+    EXPECT_EQ(ParsePosition(ToString(position)).value(), position);
+  }
+}
+
+TEST(PositionTest, TextThatIsNoPositionIsRefused) {
+  for (const char* text : {"", "+1", "0/8+", "0/8+x", "0/8+1 ", "0/8+-1", "0/8+1+1"}) {
+    EXPECT_FALSE(ParsePosition(text).has_value()) << text;
+  }
+}
+
 TEST(PositionTest, InsideATransactionComesBehindItsPredecessorsEnd) {
   EXPECT_LT((Position{Lsn{10}, 0}), (Position{Lsn{10}, 3}));
   EXPECT_LT((Position{Lsn{10}, 3}), (Position{Lsn{11}, 0}));

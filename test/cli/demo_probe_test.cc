@@ -17,7 +17,8 @@ TEST(ParseStatusTest, ReadsWhatStatusWrites) {
   pipeline::SinkStatus sink;
   sink.name = "warehouse";
   sink.description.kind = "duckdb";
-  sink.durable.position.commit_end = change::Lsn{0x16B374D848};
+  sink.durable.position = {change::Lsn{0x16B374D848}, 3};
+  status.log.appended.position = sink.durable.position;
   sink.rows_total = 42;
   sink.lag_bytes = 7;
   sink.lag_micros = 1'500'000;
@@ -31,7 +32,8 @@ TEST(ParseStatusTest, ReadsWhatStatusWrites) {
   EXPECT_EQ(figures->capture_state, postgres::CaptureStateName(status.capture.state));
   ASSERT_EQ(figures->sinks.size(), 1U);
   EXPECT_EQ(figures->sinks[0].name, "warehouse");
-  EXPECT_EQ(figures->sinks[0].durable, change::Lsn{0x16B374D848});
+  EXPECT_EQ(figures->sinks[0].durable, sink.durable.position);
+  EXPECT_TRUE(HasCaughtUp(*figures));
   EXPECT_EQ(figures->sinks[0].rows, 42);
   EXPECT_DOUBLE_EQ(figures->sinks[0].lag_seconds, 1.5);
   EXPECT_DOUBLE_EQ(figures->sinks[0].p50_ms, 2);

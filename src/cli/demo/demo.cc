@@ -255,14 +255,8 @@ Status Demo::StartPipeline() {
 
   const nanoseconds deadline = begun + kReadyTimeout;
   while (true) {
-    if (const auto figures = Probe(layout_.http_port); figures.has_value()) {
-      const auto& sinks = figures->sinks;
-      if (!sinks.empty() && std::all_of(sinks.begin(), sinks.end(), [](const SinkFigures& sink) {
-            return sink.durable > change::Lsn{};
-          })) {
-        break;
-      }
-    }
+    const auto figures = Probe(layout_.http_port);
+    if (figures.has_value() && HasCaughtUp(*figures)) break;
     if (!pipeline_->Running() || clock_.Monotonic() > deadline) {
       return Fail(ErrorKind::kFatal, "the pipeline did not start: {}",
                   Tail(layout_.pipeline_output(), 2'000));
@@ -329,8 +323,9 @@ Status Demo::KillPipeline() {
 bool Demo::HasRecovered() const {
   // A pipeline that has not opened its log yet shows no sinks at all.
   return !figures_.sinks.empty() &&
-         std::all_of(figures_.sinks.begin(), figures_.sinks.end(),
-                     [&](const SinkFigures& sink) { return sink.durable >= committed_at_kill_; });
+         std::all_of(figures_.sinks.begin(), figures_.sinks.end(), [&](const SinkFigures& sink) {
+           return sink.durable.commit_end >= committed_at_kill_;
+         });
 }
 
 Status Demo::WatchTraffic() {

@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 #include <httplib.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+
+#include "postgres/capture.h"
 
 namespace freshet::cli::demo {
 namespace {
@@ -19,13 +22,16 @@ double Milliseconds(const json& latency, const char* key) {
   return static_cast<double>(Int(latency, key)) / 1e3;
 }
 
+/// The zero position where there is none yet.
+change::Position PositionOf(const json& object, const char* key) {
+  return change::ParsePosition(object.at(key).get<std::string>()).value_or(change::Position{});
+}
+
 SinkFigures ParseSink(const json& sink) {
   SinkFigures figures;
   figures.name = sink.at("name").get<std::string>();
   figures.kind = sink.at("kind").get<std::string>();
-  if (auto lsn = change::ParseLsn(sink.at("durable_position").get<std::string>())) {
-    figures.durable = *lsn;
-  }
+  figures.durable = PositionOf(sink, "durable_position");
   figures.rows = Int(sink, "rows_total");
   figures.lag_bytes = Int(sink, "lag_bytes");
   figures.lag_seconds = static_cast<double>(Int(sink, "lag_micros")) / 1e6;
@@ -38,10 +44,19 @@ SinkFigures ParseSink(const json& sink) {
 
 }  // namespace
 
+bool HasCaughtUp(const PipelineFigures& figures) {
+  using postgres::CaptureState;
+  return figures.capture_state == postgres::CaptureStateName(CaptureState::kStreaming) &&
+         figures.appended != change::Position{} && !figures.sinks.empty() &&
+         std::all_of(figures.sinks.begin(), figures.sinks.end(),
+                     [&](const SinkFigures& sink) { return sink.durable >= figures.appended; });
+}
+
 Result<PipelineFigures> ParseStatus(const std::string& text) try {
   const json status = json::parse(text);
   PipelineFigures figures;
   figures.capture_state = status.at("source").at("state").get<std::string>();
+  if (status.contains("log")) figures.appended = PositionOf(status["log"], "appended_position");
   for (const json& sink : status.at("sinks")) figures.sinks.push_back(ParseSink(sink));
   return figures;
 } catch (const std::exception& e) {

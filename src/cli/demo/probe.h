@@ -13,8 +13,8 @@ namespace freshet::cli::demo {
 struct SinkFigures {
   std::string name;
   std::string kind;
-  change::Lsn durable;  ///< end of the last transaction visible in the target; 0 before the first
-  int64_t rows = 0;     ///< since its process began
+  change::Position durable;  ///< of what is visible in the target; 0/0 before the first
+  int64_t rows = 0;          ///< since its process began
   int64_t lag_bytes = 0;
   double lag_seconds = 0;
   double p50_ms = 0;
@@ -25,8 +25,12 @@ struct SinkFigures {
 /// A running pipeline as its /status shows it.
 struct PipelineFigures {
   std::string capture_state;
+  change::Position appended;  ///< the end of its log
   std::vector<SinkFigures> sinks;
 };
+
+/// Every sink has all that the log holds, and no row that was there is still to be read.
+bool HasCaughtUp(const PipelineFigures& figures);
 
 /// Asks the pipeline at 127.0.0.1:`port`. Errors: kUnavailable, kMalformed.
 Result<PipelineFigures> Probe(int port);

@@ -171,11 +171,7 @@ Status WaitUntilReady(const Layout& layout, Process& pipeline, const Clock& cloc
   const auto deadline = clock.Monotonic() + kReadyTimeout;
   while (true) {
     const auto figures = Probe(layout.http_port);
-    if (figures.has_value() && !figures->sinks.empty() &&
-        std::all_of(figures->sinks.begin(), figures->sinks.end(),
-                    [](const SinkFigures& sink) { return sink.durable > change::Lsn{}; })) {
-      return {};
-    }
+    if (figures.has_value() && HasCaughtUp(*figures)) return {};
     if (!pipeline.Running() || clock.Monotonic() > deadline) {
       return Fail(ErrorKind::kFatal, "the pipeline did not start: {}",
                   Tail(layout.pipeline_output(), 2'000));
