@@ -80,7 +80,9 @@ const Case kCases[] = {
     {"EnumValueAddedLive",
      "CREATE TYPE mood AS ENUM ('sad'); CREATE TABLE t (id int PRIMARY KEY, m mood, l mood[]);"
      "INSERT INTO t VALUES (1, 'sad', '{sad}')",
-     "ALTER TYPE mood ADD VALUE 'happy';\nINSERT INTO t VALUES (2, 'happy', '{sad,happy}')"},
+     "ALTER TYPE mood ADD VALUE 'happy';\nINSERT INTO t VALUES (2, 'happy', '{sad,happy}')",
+     12},  // before, the server wants it outside of any block
+
     {"Truncate", "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 9)",
      "TRUNCATE t; ALTER TABLE t ADD COLUMN a int; INSERT INTO t VALUES (1, 2)", 11},
     {"ToastedValuesAcrossARename",
@@ -89,7 +91,8 @@ const Case kCases[] = {
      " generate_series(1, 3) i",
      "UPDATE t SET n = 10 WHERE id = 1; ALTER TABLE t RENAME COLUMN big TO long;"
      "UPDATE t SET n = 20 WHERE id = 2; ALTER TABLE t ADD COLUMN m int DEFAULT 5;"
-     "UPDATE t SET id = 30, n = 30 WHERE id = 3; UPDATE t SET n = 31 WHERE id = 30"},
+     "UPDATE t SET id = 30, n = 30 WHERE id = 3; UPDATE t SET n = 31 WHERE id = 30",
+     11},  // before, a default rewrites the table without a word
 };
 
 class DdlTest : public test::AllSinksTest {};
