@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 #include <httplib.h>
 
+#include <charconv>
 #include <functional>
 #include <nlohmann/json.hpp>
 
 #include "http/server.h"
+#include "pipeline/options.h"
 
 namespace freshet::cli {
 namespace {
@@ -77,6 +79,28 @@ Result<std::string> UrlOf(const std::string& listen) {
   if (address.host == "::") address.host = "::1";
   const bool v6 = address.host.find(':') != std::string::npos;
   return fmt::format("http://{}{}{}:{}", v6 ? "[" : "", address.host, v6 ? "]" : "", address.port);
+}
+
+Result<std::string> ServerOf(const std::string& url, const std::string& config) {
+  std::string server = url;
+  if (server.empty()) {
+    FRESHET_TRY(const pipeline::Options options, pipeline::ReadOptions(config));
+    FRESHET_TRY(server, UrlOf(options.http.listen));
+  }
+  while (server.ends_with('/')) server.pop_back();
+  return server;
+}
+
+std::string Text(const nlohmann::json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+int64_t Int(const nlohmann::json& object, const char* name) {
+  const std::string text = Text(object, name);
+  int64_t value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
 }
 
 }  // namespace freshet::cli

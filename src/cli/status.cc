@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <charconv>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -11,7 +10,6 @@
 #include "cli/commands.h"
 #include "cli/remote.h"
 #include "cli/table.h"
-#include "pipeline/options.h"
 
 namespace freshet::cli {
 namespace {
@@ -22,20 +20,6 @@ struct StatusFlags {
   std::string config;
   std::string url;
 };
-
-/// Members of /status's JSON; int64 travels as text. What is not there reads as empty or 0, so that
-/// a pipeline of another version can still be shown.
-std::string Text(const json& object, const char* name) {
-  const auto found = object.find(name);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
-}
-
-int64_t Int(const json& object, const char* name) {
-  const std::string text = Text(object, name);
-  int64_t value = 0;
-  std::from_chars(text.data(), text.data() + text.size(), value);
-  return value;
-}
 
 const json& Inner(const json& object, const char* name) {
   static const json kEmpty = json::object();
@@ -185,12 +169,7 @@ void ShowReasons(const json& status, const Style& style, std::string& out) {
 }
 
 Result<ExitCode> ShowStatus(const StatusFlags& flags, const Context& context) {
-  std::string url = flags.url;
-  if (url.empty()) {
-    FRESHET_TRY(const pipeline::Options options, pipeline::ReadOptions(flags.config));
-    FRESHET_TRY(url, UrlOf(options.http.listen));
-  }
-  while (url.ends_with('/')) url.pop_back();
+  FRESHET_TRY(const std::string url, ServerOf(flags.url, flags.config));
   FRESHET_TRY(const Answer answer, Ask(url + "/status"));
   if (answer.status != 200) return Fail(ErrorOf(answer));
   const json status = json::parse(answer.body, nullptr, /*allow_exceptions=*/false);

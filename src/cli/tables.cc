@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <charconv>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -9,7 +8,6 @@
 #include "cli/commands.h"
 #include "cli/remote.h"
 #include "cli/table.h"
-#include "pipeline/options.h"
 
 namespace freshet::cli {
 namespace {
@@ -23,31 +21,8 @@ struct TableFlags {
   bool replace = false;
 };
 
-Result<std::string> ServerOf(const TableFlags& flags) {
-  std::string url = flags.url;
-  if (url.empty()) {
-    FRESHET_TRY(const pipeline::Options options, pipeline::ReadOptions(flags.config));
-    FRESHET_TRY(url, UrlOf(options.http.listen));
-  }
-  while (url.ends_with('/')) url.pop_back();
-  return url;
-}
-
-std::string Text(const json& object, const char* name) {
-  const auto found = object.find(name);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
-}
-
-/// An int64 travels as text; null and what is not there read as 0.
-int64_t Int(const json& object, const char* name) {
-  const std::string text = Text(object, name);
-  int64_t value = 0;
-  std::from_chars(text.data(), text.data() + text.size(), value);
-  return value;
-}
-
 Result<ExitCode> List(const TableFlags& flags, const Context& context) {
-  FRESHET_TRY(const std::string server, ServerOf(flags));
+  FRESHET_TRY(const std::string server, ServerOf(flags.url, flags.config));
   FRESHET_TRY(const Answer answer, Ask(server + "/tables"));
   if (answer.status != 200) return Fail(ErrorOf(answer));
   const json tables = json::parse(answer.body, nullptr, /*allow_exceptions=*/false);
@@ -91,7 +66,7 @@ std::string Rendered(const json& body) {
 }
 
 Result<ExitCode> Add(const TableFlags& flags, const Context& context) {
-  FRESHET_TRY(const std::string server, ServerOf(flags));
+  FRESHET_TRY(const std::string server, ServerOf(flags.url, flags.config));
   FRESHET_TRY(const json body, RequestOf(flags.name));
   FRESHET_TRY(const Answer answer, AskForChange(server + "/tables/add", Rendered(body)));
   if (answer.status != 202) return Fail(ErrorOf(answer));
@@ -111,7 +86,7 @@ Result<ExitCode> Add(const TableFlags& flags, const Context& context) {
 }
 
 Result<ExitCode> Resnapshot(const TableFlags& flags, const Context& context) {
-  FRESHET_TRY(const std::string server, ServerOf(flags));
+  FRESHET_TRY(const std::string server, ServerOf(flags.url, flags.config));
   FRESHET_TRY(json body, RequestOf(flags.name));
   body["replace"] = flags.replace;
   FRESHET_TRY(const Answer answer, AskForChange(server + "/tables/resnapshot", Rendered(body)));
