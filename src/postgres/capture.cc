@@ -87,9 +87,7 @@ struct Session {
 
   change::SnapshotLedger snapshots = {};  ///< as the log has them
 
-  void Know(const Choice& choice) {
-    for (const auto& [table, filenode] : choice.Filenodes()) known.insert(table);
-  }
+  void Know(const Choice& choice) { known.merge(choice.Relations()); }
 };
 
 /// Those of a choice for which `keep(table)` holds.
@@ -508,8 +506,6 @@ Status CaptureImpl::CatchUpBacklog(Session& session, change::Position& position,
   }
   FRESHET_TRY(const Choice choice,
               Choose(session.catalog, session.filter, options_.publication, session.stop));
-  std::unordered_set<uint32_t> chosen;
-  for (const auto& [table, filenode] : choice.Filenodes()) chosen.insert(table);
   // Nor may there be one whose rows are about to be wanted.
   const bool wants =
       std::any_of(choice.tables.begin(), choice.tables.end(), [&](const ChosenTable& each) {
@@ -519,7 +515,7 @@ Status CaptureImpl::CatchUpBacklog(Session& session, change::Position& position,
   if (wants) return {};
   FRESHET_TRY(Connection connection, Connection::Connect(options_.url, {}, session.stop));
   SideWatch watch(options_, session.catalog, board_, clock_);
-  TableGate gate(session.filter, std::move(chosen));
+  TableGate gate(session.filter, choice.Relations());
   TableKeeper tables(options_, session.catalog, gate, watch, desk_, session.filter, choice,
                      session.known, left_out_);
   Backlog backlog(
@@ -548,8 +544,6 @@ Status CaptureImpl::Stream(Session& session, Connection walsender, const change:
                            std::optional<change::Transaction> open) {
   FRESHET_TRY(const Choice choice,
               Choose(session.catalog, session.filter, options_.publication, session.stop));
-  std::unordered_set<uint32_t> chosen;
-  for (const auto& [table, filenode] : choice.Filenodes()) chosen.insert(table);
   FRESHET_TRY(
       const Rows timeout,
       session.catalog.connection().Query(
@@ -577,7 +571,7 @@ Status CaptureImpl::Stream(Session& session, Connection walsender, const change:
   }
   board_.Update([](CaptureStatus& status) { status.streamed = true; });
   logging::Info("streaming", {{"from", change::ToString(position)}});
-  TableGate gate(session.filter, std::move(chosen));
+  TableGate gate(session.filter, choice.Relations());
   TableKeeper tables(options_, session.catalog, gate, watch, desk_, session.filter, choice,
                      std::move(session.known), left_out_);
   LiveSnapshot snapshot(options_, session.catalog, tables, board_, clock_);

@@ -35,6 +35,12 @@ std::vector<change::TableId> Choice::Ids() const {
   return out;
 }
 
+std::unordered_set<uint32_t> Choice::Relations() const {
+  std::unordered_set<uint32_t> out;
+  for (const auto& [relation, filenode] : Filenodes()) out.insert(relation);
+  return out;
+}
+
 std::vector<std::pair<uint32_t, uint32_t>> Choice::Filenodes() const {
   std::vector<std::pair<uint32_t, uint32_t>> out;
   for (const ChosenTable& each : tables) {

@@ -4,6 +4,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -33,6 +34,9 @@ struct Choice {
   const ChosenTable* Find(change::TableId id) const;
 
   std::vector<change::TableId> Ids() const;
+
+  /// Oids of the tables and of their parts.
+  std::unordered_set<uint32_t> Relations() const;
 
   /// (relation, filenode), parts too: tells whether one was rewritten.
   std::vector<std::pair<uint32_t, uint32_t>> Filenodes() const;

@@ -20,8 +20,7 @@ TableKeeper::TableKeeper(Options& options, Catalog& catalog, TableGate& gate, Si
       any_(known_.empty()),
       grows_(choice.all_tables) {
   for (const change::TableId id : choice.all) there_.insert(id.value);
-  Ids chosen;
-  for (const auto& [relation, filenode] : choice.Filenodes()) chosen.insert(relation);
+  const Ids chosen = choice.Relations();
   for (const uint32_t id : known_) {
     if (!chosen.contains(id) && there_.contains(id)) left_out_.insert(id);
   }
@@ -89,10 +88,8 @@ Result<bool> TableKeeper::Choose(const std::vector<std::string>& tables,
   }
   FRESHET_TRY(const Choice choice, postgres::Choose(catalog_, filter, options_.publication, stop));
   std::vector<LiveSnapshot::Wanted> wanted;
-  Ids chosen;
+  const Ids chosen = choice.Relations();
   for (const ChosenTable& each : choice.tables) {
-    chosen.insert(each.table.id.value);
-    for (const CatalogTable& part : each.parts) chosen.insert(part.id.value);
     const uint32_t id = each.table.id.value;
     if (known_.contains(id) && !left_out_.contains(id)) continue;
     if (snapshot.Has(each.table.id)) continue;
