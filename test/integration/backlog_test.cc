@@ -9,8 +9,7 @@
 
 #include "postgres/capture.h"
 #include "postgres/connection.h"
-#include "support/memory_output.h"
-#include "support/postgres_server.h"
+#include "support/own_server.h"
 #include "support/temporary_folder.h"
 
 namespace freshet::postgres {
@@ -22,31 +21,17 @@ using test::PostgresServer;
 using test::RunningCapture;
 using ::testing::HasSubstr;
 
-class BacklogTest : public ::testing::TestWithParam<int> {
+class BacklogTest : public test::OwnServerTest {
  protected:
   void SetUp() override {
     std::vector<std::string> settings = {"max_prepared_transactions = 10", "fsync = off"};
     if (GetParam() >= 13) settings.emplace_back("logical_decoding_work_mem = 64kB");
-    auto server = PostgresServer::Start({.major = GetParam(), .settings = settings});
-    ASSERT_TRUE(server.has_value()) << server.error();
-    server_ = *std::move(server);
-    options_.url = server_->url();
+    ASSERT_NO_FATAL_FAILURE(Start(settings));
     options_.tables = {"public.*"};
     options_.spool_folder = folder_ / "spool";
     options_.catch_up = CatchUp::kAuto;
     options_.catch_up_threshold = {int64_t{256} << 10};
-    Run("CREATE TABLE public.t (id int PRIMARY KEY, v text)");
-  }
-
-  void Run(const std::string& sql) {
-    const Status status = server_->Run(sql);
-    ASSERT_TRUE(status.has_value()) << status.error();
-  }
-
-  std::string Ask(const std::string& sql) {
-    auto answer = server_->Ask(sql);
-    EXPECT_TRUE(answer.has_value()) << answer.error();
-    return answer.value_or("");
+    MakeTable();
   }
 
   /// A first run as far as the stream, so that slot and publication are there.
@@ -120,9 +105,6 @@ class BacklogTest : public ::testing::TestWithParam<int> {
   bool can() const { return GetParam() >= 11; }
 
   test::TemporaryFolder folder_;
-  std::unique_ptr<PostgresServer> server_;
-  Options options_;
-  MemoryOutput output_;
 };
 
 TEST_P(BacklogTest, BothWaysBringTheSame) {

@@ -14,8 +14,7 @@
 #include "integration/program_fixture.h"
 #include "postgres/capture.h"
 #include "postgres/connection.h"
-#include "support/memory_output.h"
-#include "support/postgres_server.h"
+#include "support/own_server.h"
 #include "support/temporary_folder.h"
 
 namespace freshet::postgres {
@@ -33,30 +32,16 @@ using ::testing::SizeIs;
 /// Enough rows for the server to send them while their transaction runs: see SetUp().
 constexpr int kMany = 3'000;
 
-class StreamingTest : public ::testing::TestWithParam<int> {
+class StreamingTest : public test::OwnServerTest {
  protected:
   void SetUp() override {
     std::vector<std::string> settings = {"max_prepared_transactions = 10", "fsync = off"};
     // The least there is: every transaction above 64 kB in the server is sent while it runs.
     if (GetParam() >= 13) settings.emplace_back("logical_decoding_work_mem = 64kB");
-    auto server = PostgresServer::Start({.major = GetParam(), .settings = settings});
-    ASSERT_TRUE(server.has_value()) << server.error();
-    server_ = *std::move(server);
-    options_.url = server_->url();
+    ASSERT_NO_FATAL_FAILURE(Start(settings));
     options_.tables = {"public.*"};
     options_.spool_folder = folder_ / "spool";
-    Run("CREATE TABLE public.t (id int PRIMARY KEY, v text)");
-  }
-
-  void Run(const std::string& sql) {
-    const Status status = server_->Run(sql);
-    ASSERT_TRUE(status.has_value()) << status.error();
-  }
-
-  std::string Ask(const std::string& sql) {
-    auto answer = server_->Ask(sql);
-    EXPECT_TRUE(answer.has_value()) << answer.error();
-    return answer.value_or("");
+    MakeTable();
   }
 
   /// A session of its own, for transactions left open.
@@ -105,9 +90,6 @@ class StreamingTest : public ::testing::TestWithParam<int> {
   size_t FilesInSpool() const { return test::FilesBelow(folder_.path()).size(); }
 
   test::TemporaryFolder folder_;
-  std::unique_ptr<PostgresServer> server_;
-  Options options_;
-  MemoryOutput output_;
 };
 
 TEST_P(StreamingTest, ATransactionIsSeenAtItsCommitAndOthersDoNotWaitForIt) {
