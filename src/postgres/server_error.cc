@@ -2,16 +2,20 @@
 
 #include <algorithm>
 #include <cctype>
+#include <span>
 
 namespace freshet::postgres {
 namespace {
 
 /// A class of failures: how it is recognised, what it means, how it is repaired.
 struct Rule {
-  std::string_view match;  ///< start of an SQLSTATE, or a piece of libpq's own text
+  std::string_view match;  ///< start of an SQLSTATE, or a piece of the text
   ErrorKind kind;
   std::string_view repair;
 };
+
+/// configuration_limit_exceeded: which limit is in the text only.
+constexpr std::string_view kLimitReached = "53400";
 
 constexpr std::string_view kTooLargeAsText =
     "a value is too large to be sent as text (a bytea above 512 MiB doubles in hex, a row must "
@@ -32,9 +36,7 @@ constexpr Rule kByState[] = {
     {"53300", ErrorKind::kBusy,
      "free connections, or raise max_connections (for replication: max_wal_senders) and restart "
      "the server"},
-    {"53400", ErrorKind::kConfig,
-     "raise max_replication_slots and restart the server, or drop a slot that nobody uses (SELECT "
-     "slot_name, active FROM pg_replication_slots)"},
+    {kLimitReached, ErrorKind::kConfig, "raise the limit that is named; some need a restart"},
     {"53", ErrorKind::kUnavailable, "the server is out of disk or memory; make room there"},
     {"57P01", ErrorKind::kUnavailable, "the server closed this session; freshet comes back"},
     {"57P02", ErrorKind::kUnavailable, "the server crashed and recovers; freshet comes back"},
@@ -60,6 +62,16 @@ constexpr Rule kByState[] = {
     {"54000", ErrorKind::kUnsupported, kTooLargeAsText},
     {"22021", ErrorKind::kUnsupported, "the database holds text that is not valid UTF-8"},
     {"22P05", ErrorKind::kUnsupported, "the database holds text that has no UTF-8 form"},
+};
+
+/// By text, of kLimitReached.
+constexpr Rule kByLimit[] = {
+    {"replication slots", ErrorKind::kConfig,
+     "raise max_replication_slots and restart the server, or drop a slot that nobody uses (SELECT "
+     "slot_name, active FROM pg_replication_slots)"},
+    {"temp_file_limit", ErrorKind::kConfig,
+     "raise temp_file_limit for freshet's role (a superuser: ALTER ROLE name SET temp_file_limit = "
+     "'...'), or have the server keep less at a time: lower catch_up_threshold, or catch_up: off"},
 };
 
 /// By text, where no server spoke or it gave no more than "internal error" (XX000). First match
@@ -106,12 +118,20 @@ std::string OneLine(std::string_view text) {
   return out;
 }
 
+const Rule* FindByText(std::span<const Rule> rules, const std::string& text) {
+  const auto found = std::find_if(rules.begin(), rules.end(), [&](const Rule& rule) {
+    return text.find(rule.match) != std::string::npos;
+  });
+  return found == rules.end() ? nullptr : &*found;
+}
+
 const Rule* Find(const ServerFailure& failure) {
   if (failure.sqlstate.empty() || failure.sqlstate == "XX000") {
-    for (const Rule& rule : kByText) {
-      if (failure.message.find(rule.match) != std::string::npos) return &rule;
-    }
-    return nullptr;
+    return FindByText(kByText, failure.message);
+  }
+  if (failure.sqlstate == kLimitReached) {
+    const Rule* rule = FindByText(kByLimit, failure.message);
+    if (rule != nullptr) return rule;
   }
   const Rule* best = nullptr;
   for (const Rule& rule : kByState) {

@@ -81,6 +81,22 @@ TEST(ServerErrorTest, TextOfTheClientKeepsNoState) {
   EXPECT_THAT(error.message, HasSubstr("listen_addresses"));
 }
 
+TEST(ServerErrorTest, ALimitThatIsReachedIsRepairedByItsOwnSetting) {
+  const auto message_of = [](std::string message) {
+    const Error error =
+        FromServer({.sqlstate = "53400", .message = std::move(message), .detail = "", .hint = ""});
+    EXPECT_EQ(error.kind, ErrorKind::kConfig);
+    return error.message;
+  };
+
+  EXPECT_THAT(message_of("all replication slots are in use"), HasSubstr("max_replication_slots"));
+  const std::string files = message_of("temporary file size exceeds \"temp_file_limit\" (1024kB)");
+  EXPECT_THAT(files, HasSubstr("ALTER ROLE name SET temp_file_limit"));
+  EXPECT_THAT(files, HasSubstr("catch_up_threshold"));
+  EXPECT_THAT(files, ::testing::Not(HasSubstr("replication_slots")));
+  EXPECT_THAT(message_of("some other limit"), HasSubstr("raise the limit"));
+}
+
 TEST(ServerErrorTest, AValueTooLargeForTextIsNamedAsThat) {
   const Error error = FromServer({.sqlstate = "XX000",
                                   .message = "invalid memory alloc request size 1080000003",
