@@ -20,6 +20,10 @@ std::span<const Command> Commands() {
        "freshet table list -c shop.yaml\nfreshet table add public.invoices -c shop.yaml\n"
        "freshet table resnapshot public.orders --replace -c shop.yaml",
        &AddTable},
+      {"plan", "Say what DDL would do to the stream and to each target, without running it",
+       "freshet plan -c shop.yaml --ddl \"ALTER TABLE public.orders ADD COLUMN note text\"\n"
+       "freshet plan -c shop.yaml --file migration.sql",
+       &AddPlan},
       {"repair", "Say why a stopped pipeline cannot go on where its log ends, and let it go on",
        "freshet repair -c shop.yaml              # only says what is wrong\n"
        "freshet repair -c shop.yaml --confirm",

@@ -41,6 +41,7 @@ Action AddDemo(CLI::App& app);
 Action AddDocs(CLI::App& app);
 Action AddGenerate(CLI::App& app);
 Action AddLog(CLI::App& app);
+Action AddPlan(CLI::App& app);
 Action AddQuery(CLI::App& app);
 Action AddRepair(CLI::App& app);
 Action AddRun(CLI::App& app);

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "config/binder.h"
 #include "sink/read_back.h"
@@ -19,6 +20,9 @@ struct FlushPolicy {
   int64_t rows = 100'000;
   config::ByteSize bytes{int64_t{64} << 20};
 };
+
+/// Versions of one table, oldest first; never empty.
+using TableVersions = std::vector<std::shared_ptr<const change::TableSchema>>;
 
 /// Everything the rest of freshet needs to know of one kind of sink, made from its section of a
 /// configuration.
@@ -44,6 +48,14 @@ class Factory {
   /// Tries whether the target can be reached and written, for `freshet check`. Leaves nothing
   /// behind but its folders, and disturbs no sink that runs. Errors: those of Sink::Open().
   virtual Status CheckTarget() const { return {}; }
+
+  /// What a sink would do to its target before the first row of the last of `versions`, having
+  /// followed the table from the first of them on: SQL or sentences, in order. Touches no target.
+  /// Errors: kUnsupported where it would stop.
+  virtual Result<std::vector<std::string>> Foresee(const SinkOptions& /*options*/,
+                                                   const TableVersions& /*versions*/) const {
+    return std::vector<std::string>();
+  }
 
   /// The DuckDB file of this sink, for `freshet query`; empty for other kinds.
   virtual std::string WarehousePath() const { return {}; }

@@ -4,6 +4,7 @@
 #include "sink/duckdb/database.h"
 #include "sink/duckdb/duckdb_sink.h"
 #include "sink/duckdb/read_back.h"
+#include "sink/duckdb/target_table.h"
 
 namespace freshet::sink::duckdb {
 namespace {
@@ -41,6 +42,12 @@ class DuckDbFactory final : public Factory {
     FRESHET_TRY([[maybe_unused]] const auto database,
                 Database::Open(options_.path, Access::kReadWrite));
     return {};
+  }
+
+  Result<std::vector<std::string>> Foresee(const SinkOptions& options,
+                                           const TableVersions& versions) const override {
+    return ForeseeEvolution(std::filesystem::path(options_.path).stem().string(), versions,
+                            options);
   }
 
   std::string WarehousePath() const override { return options_.path; }

@@ -649,6 +649,26 @@ Result<Evolution> PlanEvolution(TargetTable table, const change::TableSchema& sc
   return Planner(std::move(table), schema, options).Plan();
 }
 
+Result<std::vector<std::string>> ForeseeEvolution(
+    const std::string& catalog,
+    const std::vector<std::shared_ptr<const change::TableSchema>>& versions,
+    const SinkOptions& options) {
+  const auto name_of = [&](const change::TableSchema& schema) {
+    return QualifiedName{catalog, schema.name().schema, schema.name().table};
+  };
+  TargetTable table;
+  table.name = name_of(*versions.front());
+  table.wanted = table.name;
+  std::vector<std::string> statements;
+  for (const auto& version : versions) {
+    if (version->name() != table.source) table.wanted = name_of(*version);
+    FRESHET_TRY(Evolution evolution, PlanEvolution(std::move(table), *version, options));
+    table = std::move(evolution.table);
+    statements = std::move(evolution.statements);
+  }
+  return statements;
+}
+
 std::vector<std::string> RememberSql(const TargetTable& table, change::TableId id) {
   std::vector<std::string> out;
   out.push_back(fmt::format(

@@ -4,6 +4,7 @@
 #include "sink/files/layout.h"
 #include "sink/files/read_back.h"
 #include "sink/files/storage.h"
+#include "sink/files/table_record.h"
 
 namespace freshet::sink::files {
 namespace {
@@ -44,6 +45,11 @@ class FilesFactory final : public Factory {
     const std::string probe = fmt::format("{}/check", kOwnFolder);
     FRESHET_RETURN_IF_ERROR(storage->Replace(probe, std::string(kProbeBytes, '0')));
     return storage->Delete(probe);
+  }
+
+  Result<std::vector<std::string>> Foresee(const SinkOptions& options,
+                                           const TableVersions& versions) const override {
+    return TableRecord::Foresee(versions, options.schema_changes);
   }
 
  private:

@@ -140,8 +140,9 @@ Status FilesSink::Prepare(const change::TableSchema& schema) {
       FRESHET_TRY(record, ReadRecord(TableRecord::PathOf(schema.name())));
       if (record.has_value() && record->id().value != 0 && record->id() != schema.id()) {
         // Another table had the name. What its files hold is not this one's.
-        FRESHET_RETURN_IF_ERROR(
-            Admit(schema, {SchemaChange::kRecreateTable, "it was dropped and made anew"}));
+        FRESHET_RETURN_IF_ERROR(TableRecord::Admit(
+            schema.name(), {SchemaChange::kRecreateTable, "it was dropped and made anew"},
+            sink_options_.schema_changes));
         record.reset();
       }
     }
@@ -150,7 +151,8 @@ Status FilesSink::Prepare(const change::TableSchema& schema) {
   // A version that is known was admitted before; after a restart an older one may come again.
   if (!at->second.Has(schema.fingerprint())) {
     for (const TableRecord::Difference& difference : at->second.Differences(schema)) {
-      FRESHET_RETURN_IF_ERROR(Admit(schema, difference));
+      FRESHET_RETURN_IF_ERROR(
+          TableRecord::Admit(schema.name(), difference, sink_options_.schema_changes));
     }
   }
   // Written ahead of the rows: ids and versions are only ever added, so a crash in between leaves
@@ -159,16 +161,6 @@ Status FilesSink::Prepare(const change::TableSchema& schema) {
   const std::string json = at->second.ToJson();
   FRESHET_RETURN_IF_ERROR(storage_->Replace(TableRecord::PathOf(schema.id()), json));
   return storage_->Replace(TableRecord::PathOf(schema.name()), json);
-}
-
-/// Files that are written stay as they are, so a sink can only follow a change or stop at it.
-Status FilesSink::Admit(const change::TableSchema& schema,
-                        const TableRecord::Difference& difference) const {
-  if (sink_options_.schema_changes.Of(difference.change) != SchemaChangePolicy::kFail) return {};
-  return Fail(ErrorKind::kUnsupported,
-              "table {}: {}, and schema_changes is 'fail' for {}; set it to 'evolve' to go on",
-              change::ToString(schema.name()), difference.what,
-              SchemaChangeName(difference.change));
 }
 
 Result<std::optional<TableRecord>> FilesSink::ReadRecord(const std::string& path) const {

@@ -68,7 +68,6 @@ class FilesSink final : public Sink {
   Status CheckStillOurs();
   Status CommitManifest(Manifest next);
 
-  Status Admit(const change::TableSchema& schema, const TableRecord::Difference& difference) const;
   Result<std::optional<TableRecord>> ReadRecord(const std::string& path) const;
   Status WriteTable(const change::ChangeBatch& batch, const change::TableChanges& table);
   Status AppendRange(const Rows& rows, int64_t begin, int64_t end, int64_t partition);

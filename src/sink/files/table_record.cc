@@ -131,6 +131,30 @@ std::optional<std::string> TableRecord::MissingValue(const change::Column& colum
   return column.missing_value;
 }
 
+Status TableRecord::Admit(const change::TableName& table, const Difference& difference,
+                          const SchemaChangePolicies& policies) {
+  if (policies.Of(difference.change) != SchemaChangePolicy::kFail) return {};
+  return Fail(ErrorKind::kUnsupported,
+              "table {}: {}, and schema_changes is 'fail' for {}; set it to 'evolve' to go on",
+              change::ToString(table), difference.what, SchemaChangeName(difference.change));
+}
+
+Result<std::vector<std::string>> TableRecord::Foresee(
+    const std::vector<std::shared_ptr<const change::TableSchema>>& versions,
+    const SchemaChangePolicies& policies) {
+  TableRecord record(versions.front()->name());
+  std::vector<std::string> out;
+  for (const auto& version : versions) {
+    out.clear();
+    for (const Difference& difference : record.Differences(*version)) {
+      FRESHET_RETURN_IF_ERROR(Admit(version->name(), difference, policies));
+      out.push_back("later files: " + difference.what);
+    }
+    record.Add(*version);
+  }
+  return out;
+}
+
 std::vector<TableRecord::Difference> TableRecord::Differences(
     const change::TableSchema& schema) const {
   std::vector<Difference> out;

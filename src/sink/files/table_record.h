@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -42,8 +43,19 @@ class TableRecord {
     SchemaChange change;
     std::string what;
   };
+  /// Files that are written stay as they are, so a sink can only follow a difference or stop at it.
+  /// Errors: kUnsupported, by policy.
+  static Status Admit(const change::TableName& table, const Difference& difference,
+                      const SchemaChangePolicies& policies);
+
   /// How `schema` differs from the last version; nothing when there is none.
   std::vector<Difference> Differences(const change::TableSchema& schema) const;
+
+  /// What a sink that has followed a table through `versions` does at the last of them, a sentence
+  /// each. Errors: kUnsupported where a policy says to stop.
+  static Result<std::vector<std::string>> Foresee(
+      const std::vector<std::shared_ptr<const change::TableSchema>>& versions,
+      const SchemaChangePolicies& policies);
 
   /// The source's table: 0 in a record of an older freshet.
   change::TableId id() const { return id_; }
