@@ -297,6 +297,7 @@ def main():
     parser.add_argument("--latency-seconds", type=int, default=20)
     parser.add_argument("--snapshot-rows", type=int, default=source.SNAPSHOT_ROWS)
     parser.add_argument("--giant-rows", type=int, default=source.GIANT_ROWS)
+    parser.add_argument("--tables", type=int, default=source.TABLES)
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "release")
     options = parser.parse_args()
     options.freshet = options.build / "freshet"

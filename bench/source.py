@@ -137,17 +137,18 @@ def measure_tables(options, folder):
     place.mkdir()
     port = free_port()
     config = place / "freshet.yaml"
+    tables = options.tables
     with PrivatePostgres(settings={**SERVER, "max_locks_per_transaction": 1024}) as server:
         server.sql("postgres", "CREATE DATABASE bench")
-        say(f"tables: making {TABLES:,} tables")
+        say(f"tables: making {tables:,} tables")
         server.sql("bench", f"""
             CREATE PROCEDURE make() LANGUAGE plpgsql AS $$ BEGIN
-              FOR n IN 1 .. {TABLES} LOOP
+              FOR n IN 1 .. {tables} LOOP
                 EXECUTE format('CREATE TABLE t_%s (id bigint PRIMARY KEY, name text, amount numeric(12,2), at timestamptz)', n);
                 IF n % 500 = 0 THEN COMMIT; END IF;
               END LOOP; END $$;
             CREATE PROCEDURE touch(value bigint) LANGUAGE plpgsql AS $$ BEGIN
-              FOR n IN 1 .. {TABLES} LOOP
+              FOR n IN 1 .. {tables} LOOP
                 EXECUTE format('INSERT INTO t_%s VALUES (%s, ''x'', 1.5, now())', n, value);
                 COMMIT;
               END LOOP; END $$;
@@ -159,14 +160,14 @@ def measure_tables(options, folder):
             harness.wait_until(lambda: reachable(port) and caught_up(server), 600)
             started = time.monotonic() - begin
             before = harness.fetch_json(port, "/status")
-            stall, seconds = watch_touch(server, port, int(before["source"]["rows_total"]) + TABLES, 1)
+            stall, seconds = watch_touch(server, port, int(before["source"]["rows_total"]) + tables, 1)
             first = harness.fetch_json(port, "/status")
-            again, _ = watch_touch(server, port, int(before["source"]["rows_total"]) + 2 * TABLES, 2)
+            again, _ = watch_touch(server, port, int(before["source"]["rows_total"]) + 2 * tables, 2)
         resident = [int(s["process"]["resident_bytes"]) for s in (before, first)]
-    return {"case": "tables", "tables": TABLES, "start_seconds": round(started, 1),
+    return {"case": "tables", "tables": tables, "start_seconds": round(started, 1),
             "touch_seconds": round(seconds, 1), "longest_stall_seconds": round(stall, 2),
             "longest_stall_second_touch": round(again, 2), "goal_stall_seconds": TABLES_STALL_GOAL_SECONDS,
-            "bytes_per_table": round((resident[1] - resident[0]) / TABLES),
+            "bytes_per_table": round((resident[1] - resident[0]) / tables),
             "resident_mib": round(resident[1] / 2**20), "goal_bytes_per_table": TABLES_MEMORY_GOAL_BYTES,
             "peak_mib": round(figures["peak_mib"])}
 

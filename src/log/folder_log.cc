@@ -220,7 +220,6 @@ Result<int64_t> FolderLog::PlaceOf(const std::shared_ptr<const change::TableSche
   payload.Copy(EncodeSchema(*schema));
   FRESHET_TRY(const int64_t place, writer_->Append(RecordKind::kSchema, payload));
   in_force_[schema->id()] = {schema, place, end_.offset};
-  PublishSchemas();
   return place;
 }
 
@@ -234,9 +233,11 @@ Result<LogEnd> FolderLog::Append(std::shared_ptr<const change::ChangeBatch> batc
 
   std::vector<int64_t> places;
   places.reserve(batch->tables.size());
+  const int64_t size_before = writer_->size_bytes();
   for (const change::TableChanges& table : batch->tables) {
     FRESHET_TRY(places.emplace_back(), PlaceOf(table.schema));
   }
+  if (writer_->size_bytes() > size_before) PublishSchemas();
   const BatchHead head = MakeBatchHead(*batch, end_.offset, end_.position);
   FRESHET_TRY(Gather* const payload, encoder_.Encode(head, *batch, places));
   FRESHET_TRY([[maybe_unused]] const int64_t at, writer_->Append(RecordKind::kBatch, *payload));

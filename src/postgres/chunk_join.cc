@@ -4,6 +4,7 @@
 #include <iterator>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -72,6 +73,9 @@ struct Table {
   std::vector<std::unique_ptr<Touched>> touched;
   std::optional<Xid> forgot_up_to;  ///< not even the ids of transactions up to here are all known
   bool saw_unchanged = false;
+  std::vector<ChunkId> chunks;  ///< since it was watched
+
+  bool remembers() const { return !unsettled.empty() || !touched.empty() || forgot_up_to; }
 };
 
 /// What the stream left of a row that the chunk has.
@@ -160,16 +164,17 @@ class ChunkJoin::Impl {
     std::set_union(table.unsettled.begin(), table.unsettled.end(), running.begin(), running.end(),
                    std::back_inserter(all));
     table.unsettled = std::move(all);
+    if (table.remembers()) remembering_.insert(id);
+    learned_.reset();
   }
 
   void Unwatch(TableId id) {
     const auto found = tables_.find(id);
     if (found == tables_.end()) return;
-    for (auto& [chunk_id, chunk] : chunks_) {
-      if (chunk.table == id) Reject(chunk);
-    }
+    for (const ChunkId chunk : found->second.chunks) Reject(chunks_.at(chunk));
     for (const auto& touched : found->second.touched) counters_.window_bytes -= touched->bytes;
     tables_.erase(found);
+    remembering_.erase(id);
   }
 
   std::vector<uint64_t> WaitsFor(TableId id) const {
@@ -178,11 +183,15 @@ class ChunkJoin::Impl {
   }
 
   void Learn(const TxidSnapshot& snapshot) {
+    if (learned_ == snapshot) return;  // chunks that are read together have one
+    learned_ = snapshot;
     const auto order = [](const TxidSnapshot& s) { return std::pair(s.xmax(), s.xmin()); };
     if (!newest_ || order(*newest_) < order(snapshot)) newest_ = snapshot;
-    for (auto& [id, table] : tables_) {
+    for (auto id = remembering_.begin(); id != remembering_.end();) {
+      Table& table = tables_.at(*id);
       std::erase_if(table.unsettled, [&](uint64_t xid) { return snapshot.Sees(xid); });
-      Forget(id, table);
+      Forget(table);
+      id = table.remembers() ? std::next(id) : remembering_.erase(id);
     }
   }
 
@@ -191,27 +200,32 @@ class ChunkJoin::Impl {
     if (tables_.empty()) return;
     for (const TableChanges& changes : batch.tables) {
       const auto found = tables_.find(changes.schema->id());
-      if (found != tables_.end()) Observe(batch, changes, found->second);
+      if (found == tables_.end()) continue;
+      Observe(batch, changes, found->second);
+      if (found->second.remembers()) remembering_.insert(found->first);
     }
   }
 
   void Emptied(TableId id) {
     Table& table = tables_.at(id);
     for (auto& touched : table.touched) {
-      for (auto& [chunk_id, chunk] : chunks_) {
-        if (chunk.table == id && chunk.open && !chunk.sees->Sees(touched->xid)) Reject(chunk);
+      for (const ChunkId of_table : table.chunks) {
+        Chunk& chunk = chunks_.at(of_table);
+        if (chunk.open && !chunk.sees->Sees(touched->xid)) Reject(chunk);
       }
       MakeEverything(*touched);
     }
   }
 
-  ChunkId Reserve(TableId table) {
-    const ChunkId id{++last_chunk_};
-    Chunk& chunk = chunks_[id];
-    chunk.table = table;
+  ChunkId Reserve(TableId id) {
+    Table& table = tables_.at(id);
+    const ChunkId chunk_id{++last_chunk_};
+    Chunk& chunk = chunks_[chunk_id];
+    chunk.table = id;
     chunk.sees = newest_;
-    chunk.must_see = tables_.at(table).unsettled;
-    return id;
+    chunk.must_see = table.unsettled;
+    table.chunks.push_back(chunk_id);
+    return chunk_id;
   }
 
   void Open(ChunkId id, const TxidSnapshot& snapshot) {
@@ -250,7 +264,10 @@ class ChunkJoin::Impl {
     const TableId table = found->second.table;
     counters_.window_bytes -= found->second.bytes;
     chunks_.erase(found);
-    if (const auto left = tables_.find(table); left != tables_.end()) Forget(table, left->second);
+    const auto left = tables_.find(table);
+    if (left == tables_.end()) return;
+    std::erase(left->second.chunks, id);
+    Forget(left->second);
   }
 
   bool saw_unchanged(TableId id) const {
@@ -360,11 +377,12 @@ class ChunkJoin::Impl {
   }
 
   /// Forgets the transactions that no chunk, open or to come, can miss.
-  void Forget(TableId id, Table& table) {
+  void Forget(Table& table) {
     if (!newest_) return;
     std::vector<const TxidSnapshot*> all = {&*newest_};
-    for (const auto& [chunk_id, chunk] : chunks_) {
-      if (chunk.table != id || chunk.rejected || chunk.truncated) continue;
+    for (const ChunkId of_table : table.chunks) {
+      const Chunk& chunk = chunks_.at(of_table);
+      if (chunk.rejected || chunk.truncated) continue;
       if (!chunk.sees) return;
       all.push_back(&*chunk.sees);
     }
@@ -495,8 +513,10 @@ class ChunkJoin::Impl {
 
   const int64_t window_bytes_;
   std::map<TableId, Table> tables_;  ///< the watched ones
+  std::set<TableId> remembering_;    ///< those of them that have anything to forget
   std::map<ChunkId, Chunk> chunks_;
   std::optional<TxidSnapshot> newest_;
+  std::optional<TxidSnapshot> learned_;  ///< last, by all tables
   bool half_observed_ = false;
   int64_t last_serial_ = 0;
   int64_t last_chunk_ = 0;

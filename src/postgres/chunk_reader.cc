@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <deque>
+#include <map>
 #include <stop_token>
 #include <thread>
+#include <utility>
 
 #include "base/check.h"
 #include "base/mutex.h"
@@ -17,6 +20,9 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr int64_t kBlockBytes = 8'192;
+
+/// All of a table that is no larger is one range of keys.
+constexpr int64_t kFewBlocks = 64;
 
 /// A chunk waits so long for its table's lock: DDL that waits for us makes others wait.
 constexpr milliseconds kLockTimeout{1'000};
@@ -116,7 +122,8 @@ class ChunkReader::Impl {
                                              [](const Worker& worker) { return !worker.busy; }));
   }
 
-  void Start(ChunkTask task) {
+  void Start(std::vector<ChunkTask> tasks) {
+    CHECK(!tasks.empty());
     {
       const MutexLock lock(mutex_);
       const auto worker = std::find_if(workers_.begin(), workers_.end(),
@@ -124,7 +131,7 @@ class ChunkReader::Impl {
       CHECK(worker != workers_.end());
       worker->busy = true;
       worker->give_up = std::stop_source();
-      worker->task = std::move(task);
+      worker->tasks = std::move(tasks);
     }
     given_.notify_all();
   }
@@ -132,136 +139,199 @@ class ChunkReader::Impl {
   void GiveUp(int64_t id) {
     const MutexLock lock(mutex_);
     for (Worker& worker : workers_) {
-      if (worker.busy && worker.task.id == id) worker.give_up.request_stop();
+      const bool alone = worker.busy && worker.tasks.size() == 1;
+      if (alone && worker.tasks.front().id == id) worker.give_up.request_stop();
     }
   }
 
   ChunkEvent* Front() {
-    if (!front_.has_value()) front_ = events_.TryPop();
-    return front_.has_value() ? &*front_ : nullptr;
+    if (front_.empty()) {
+      if (auto bundle = events_.TryPop()) front_ = *std::move(bundle);
+    }
+    return front_.empty() ? nullptr : &front_.front();
   }
 
-  void Pop() { front_.reset(); }
+  void Pop() { front_.pop_front(); }
 
  private:
+  using Bundle = std::deque<ChunkEvent>;
+
   struct Worker {
-    bool busy = false;  ///< with `task`; all of this but the session under the mutex
-    ChunkTask task;
+    bool busy = false;  ///< with `tasks`; all of this but the session under the mutex
+    std::vector<ChunkTask> tasks;
     std::stop_source give_up;
     std::unique_ptr<Catalog> catalog;  ///< with the worker's session; none after it broke
     std::jthread thread;
   };
 
+  /// Chunks that are read under one snapshot.
+  struct Reading {
+    const std::vector<ChunkTask>& tasks;
+    std::stop_token stop;
+    Bundle bundle;  ///< not pushed yet
+    int64_t rows = 0;
+    int64_t bytes = 0;
+    size_t ended = 0;  ///< chunks whose end is in the bundle, or was pushed
+    size_t told = 0;   ///< those whose end was pushed
+  };
+
   void Work(Worker& worker, std::stop_token stop) {
     while (true) {
-      ChunkTask task;
+      std::vector<ChunkTask> tasks;
       std::stop_token give_up;
       {
         MutexLock lock(mutex_);
         if (!given_.wait(lock, stop, [&]() REQUIRES(mutex_) { return worker.busy; })) return;
-        task = worker.task;
+        tasks = worker.tasks;
         give_up = worker.give_up.get_token();
       }
-      const Status status = Read(worker, task, give_up);
+      Reading reading{.tasks = tasks, .stop = give_up, .bundle = {}};
+      const Status status = Read(worker, reading);
       {
         const MutexLock lock(mutex_);
         worker.busy = false;
       }
       if (status.has_value()) continue;
       worker.catalog.reset();  // in the middle of something; the server ends it with the session
-      const Error error{status.error().kind,
-                        fmt::format("snapshot of {}: {}", change::ToString(task.table.name),
-                                    status.error().message)};
-      if (!events_.Push(ChunkFailed{task.id, error}, stop)) return;
+      Bundle failed;
+      for (size_t i = reading.told; i < tasks.size(); ++i) {
+        const Error error{status.error().kind,
+                          fmt::format("snapshot of {}: {}", change::ToString(tasks[i].table.name),
+                                      status.error().message)};
+        failed.push_back(
+            ChunkFailed{.id = tasks[i].id, .error = error, .together = tasks.size() > 1});
+      }
+      if (!events_.Push(std::move(failed), stop)) return;
     }
   }
 
-  Status Read(Worker& worker, const ChunkTask& task, std::stop_token stop) {
-    const auto begun = clock_.Monotonic();
+  Status Read(Worker& worker, Reading& reading) {
     if (worker.catalog == nullptr) {
       FRESHET_TRY(Connection session, Connection::Connect(options_.url,
                                                           {.replication = false,
                                                            .application_name = "freshet snapshot",
                                                            .settings = {}},
-                                                          stop));
+                                                          reading.stop));
       worker.catalog = std::make_unique<Catalog>(std::move(session));
     }
-    FRESHET_TRY(ChunkOpened opened, Open(*worker.catalog, task, stop));
-    const std::shared_ptr<const change::TableSchema> schema = opened.schema;
-    FRESHET_RETURN_IF_ERROR(Push(std::move(opened), stop));
+    FRESHET_TRY(const std::vector<ChunkOpened> opened, Open(*worker.catalog, reading));
+    reading.bundle.assign(opened.begin(), opened.end());
+    FRESHET_RETURN_IF_ERROR(Push(reading));
     Connection& session = worker.catalog->connection();
-    ChunkEnd end;
-    if (task.range.by_key) {
-      FRESHET_TRY(end.last_key, FindEnd(session, task, *schema, stop));
+    for (const ChunkOpened& chunk : opened) {
+      FRESHET_RETURN_IF_ERROR(ReadRows(session, reading, chunk));
     }
-    FRESHET_RETURN_IF_ERROR(session.StartCopyOut(ChunkCopySql(task, *schema, end.last_key), stop));
-    CopyTextReader rows(schema);
-    CopyMessage row;
-    for (bool more = true; more;) {
-      FRESHET_TRY(more, session.ReadCopy(row, stop));
-      if (more) {
-        const auto bytes = row.bytes();
-        FRESHET_RETURN_IF_ERROR(
-            rows.Add({reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
-        if (rows.rows() < options_.batch_rows && rows.bytes() < options_.batch_bytes.bytes)
-          continue;
-      } else {
-        FRESHET_RETURN_IF_ERROR(session.Execute("COMMIT", stop));
-      }
+    FRESHET_RETURN_IF_ERROR(session.Execute("COMMIT", reading.stop));
+    return Push(reading);
+  }
+
+  /// Reads the rows of the next of the chunks.
+  Status ReadRows(Connection& session, Reading& reading, const ChunkOpened& opened) {
+    const auto begun = clock_.Monotonic();
+    const ChunkTask& task = reading.tasks[reading.ended];
+    CopyTextReader rows(opened.schema);
+    ChunkEnd end;
+    const auto take = [&]() -> Status {
+      reading.rows += rows.rows();
+      reading.bytes += rows.bytes();
       end.rows += rows.rows();
       end.bytes += rows.bytes();
       FRESHET_TRY(change::TableChanges changes, rows.Finish(0));
-      ChunkPiece piece{.id = task.id, .rows = std::move(changes)};
-      if (!more) {
-        end.took = clock_.Monotonic() - begun;
-        piece.end = end;
+      reading.bundle.push_back(ChunkPiece{.id = task.id, .rows = std::move(changes)});
+      return {};
+    };
+    // A file without blocks, measured under the lock and after the snapshot, has no rows for it.
+    const bool empty = opened.blocks == 0 && !task.part.partitioned;
+    if (!empty) {
+      const bool all = opened.blocks <= kFewBlocks && task.range.after_key.empty();
+      if (task.range.by_key && !all) {
+        FRESHET_TRY(end.last_key, FindEnd(session, task, *opened.schema, reading.stop));
       }
-      FRESHET_RETURN_IF_ERROR(Push(std::move(piece), stop));
+      FRESHET_RETURN_IF_ERROR(
+          session.StartCopyOut(ChunkCopySql(task, *opened.schema, end.last_key), reading.stop));
+      for (CopyMessage row;;) {
+        FRESHET_TRY(const bool more, session.ReadCopy(row, reading.stop));
+        if (!more) break;
+        const auto bytes = row.bytes();
+        FRESHET_RETURN_IF_ERROR(
+            rows.Add({reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
+        if (reading.rows + rows.rows() < options_.batch_rows &&
+            reading.bytes + rows.bytes() < options_.batch_bytes.bytes) {
+          continue;
+        }
+        FRESHET_RETURN_IF_ERROR(take());
+        FRESHET_RETURN_IF_ERROR(Push(reading));
+      }
     }
+    FRESHET_RETURN_IF_ERROR(take());
+    end.took = clock_.Monotonic() - begun;
+    std::get<ChunkPiece>(reading.bundle.back()).end = std::move(end);
+    ++reading.ended;
     return {};
   }
 
-  Result<ChunkOpened> Open(Catalog& catalog, const ChunkTask& task, std::stop_token stop) {
+  Result<std::vector<ChunkOpened>> Open(Catalog& catalog, const Reading& reading) {
     Connection& session = catalog.connection();
+    std::string relations;
+    std::string values;
+    for (const ChunkTask& task : reading.tasks) {
+      const char* const comma = relations.empty() ? "" : ", ";
+      values += fmt::format("{}({}, '{}'::oid, {})", comma, task.id, task.part.id.value,
+                            Connection::QuoteLiteral(QuotedName(task.part.name)));
+      relations += comma + From(task.part);
+    }
     // Neither SET nor LOCK takes the snapshot: the SELECT does, so that it sees what was committed
-    // before the lock was had.
+    // before the locks were had.
     FRESHET_RETURN_IF_ERROR(session.Execute(
         fmt::format("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = {};"
                     " SET LOCAL statement_timeout = {};"
                     " SET LOCAL idle_in_transaction_session_timeout = {};"
-                    " LOCK TABLE {} IN ACCESS SHARE MODE",
+                    " LOCK TABLE {} IN ACCESS SHARE MODE{}",
                     kLockTimeout.count(),
                     std::chrono::duration_cast<milliseconds>(options_.snapshot_timeout).count(),
-                    kIdleTimeout.count(), From(task.part)),
-        stop));
+                    kIdleTimeout.count(), relations, reading.tasks.size() > 1 ? " NOWAIT" : ""),
+        reading.stop));
     FRESHET_TRY(
         const Rows rows,
-        session.Query(fmt::format("SELECT txid_current_snapshot(), pg_current_wal_insert_lsn(),"
-                                  " pg_relation_filenode({0}), pg_relation_size({0}) / {1},"
-                                  " to_regclass({2})::oid",
-                                  task.part.id.value, kBlockBytes,
-                                  Connection::QuoteLiteral(QuotedName(task.part.name))),
-                      stop));
-    if (rows.integer(0, 4) != int64_t{task.part.id.value}) {
-      return Fail(ErrorKind::kNotFound, "another table has the name {} by now",
-                  change::ToString(task.part.name));
-    }
-    FRESHET_TRY(TxidSnapshot snapshot, TxidSnapshot::Parse(rows.at(0, 0)));
+        session.Query(
+            fmt::format("SELECT txid_current_snapshot(), (SELECT pg_current_wal_insert_lsn()),"
+                        " pg_relation_filenode(relation), pg_relation_size(relation) / {},"
+                        " to_regclass(name)::oid = relation "
+                        "FROM (VALUES {}) AS chunk(id, relation, name) ORDER BY id",
+                        kBlockBytes, values),
+            reading.stop));
+    FRESHET_TRY(const TxidSnapshot snapshot, TxidSnapshot::Parse(rows.at(0, 0)));
     FRESHET_TRY(const change::Lsn behind, change::ParseLsn(rows.at(0, 1)));
-    const change::TableId ids[] = {task.table.id};
-    FRESHET_RETURN_IF_ERROR(catalog.Load(ids, stop));
-    FRESHET_TRY(auto schema, catalog.Resolve(catalog.Describe(task.table, task.columns)));
-    if (schema->key_columns().empty()) {
-      return Fail(ErrorKind::kUnsupported,
-                  "it has no key, so its rows cannot be read beside the stream; give it a primary "
-                  "key, or exclude it");
+    std::map<change::TableId, std::shared_ptr<const change::TableSchema>> schemas;
+    std::vector<change::TableId> ids;
+    for (const ChunkTask& task : reading.tasks) {
+      if (schemas.try_emplace(task.table.id).second) ids.push_back(task.table.id);
     }
-    return ChunkOpened{.id = task.id,
-                       .snapshot = std::move(snapshot),
-                       .behind = behind,
-                       .filenode = static_cast<uint32_t>(rows.integer(0, 2)),
-                       .blocks = rows.integer(0, 3),
-                       .schema = std::move(schema)};
+    FRESHET_RETURN_IF_ERROR(catalog.Load(ids, reading.stop));
+    std::vector<ChunkOpened> out;
+    for (int i = 0; i < rows.size(); ++i) {
+      const ChunkTask& task = reading.tasks[static_cast<size_t>(i)];
+      if (!rows.boolean(i, 4)) {
+        return Fail(ErrorKind::kNotFound, "another table has the name {} by now",
+                    change::ToString(task.part.name));
+      }
+      auto& schema = schemas[task.table.id];
+      if (schema == nullptr) {
+        FRESHET_TRY(schema, catalog.Resolve(catalog.Describe(task.table, task.columns)));
+      }
+      if (schema->key_columns().empty()) {
+        return Fail(ErrorKind::kUnsupported,
+                    "it has no key, so its rows cannot be read beside the stream; give it a "
+                    "primary key, or exclude it");
+      }
+      out.push_back({.id = task.id,
+                     .snapshot = snapshot,
+                     .behind = behind,
+                     .filenode = static_cast<uint32_t>(rows.integer(i, 2)),
+                     .blocks = rows.integer(i, 3),
+                     .schema = schema});
+    }
+    return out;
   }
 
   /// The key of the last row that the chunk takes; empty: it takes all that are left.
@@ -281,17 +351,21 @@ class ChunkReader::Impl {
     return out;
   }
 
-  Status Push(ChunkEvent event, std::stop_token stop) {
-    if (events_.Push(std::move(event), stop)) return {};
-    return Fail(ErrorKind::kCancelled, "stopped");
+  Status Push(Reading& reading) {
+    if (!events_.Push(std::exchange(reading.bundle, {}), reading.stop)) {
+      return Fail(ErrorKind::kCancelled, "stopped");
+    }
+    reading.rows = reading.bytes = 0;
+    reading.told = reading.ended;
+    return {};
   }
 
   const Options options_;
   const Clock& clock_;
   mutable Mutex mutex_;
   std::condition_variable_any given_;
-  Queue<ChunkEvent> events_;
-  std::optional<ChunkEvent> front_;
+  Queue<Bundle> events_;
+  Bundle front_;
   std::vector<Worker> workers_;  ///< last: its threads are joined first
 };
 
@@ -301,7 +375,7 @@ ChunkReader::ChunkReader(const Options& options, const Clock& clock)
 ChunkReader::~ChunkReader() = default;
 
 size_t ChunkReader::idle() const { return impl_->idle(); }
-void ChunkReader::Start(ChunkTask task) { impl_->Start(std::move(task)); }
+void ChunkReader::Start(std::vector<ChunkTask> tasks) { impl_->Start(std::move(tasks)); }
 void ChunkReader::GiveUp(int64_t id) { impl_->GiveUp(id); }
 ChunkEvent* ChunkReader::Front() { return impl_->Front(); }
 void ChunkReader::Pop() { impl_->Pop(); }

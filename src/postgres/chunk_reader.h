@@ -60,19 +60,24 @@ struct ChunkPiece {
 struct ChunkFailed {
   int64_t id = 0;
   Error error;
+  bool together = false;  ///< with others, one of which may be at fault alone
 };
 
 using ChunkEvent = std::variant<ChunkOpened, ChunkPiece, ChunkFailed>;
 
 /// Reads chunks of tables in sessions of its own, one a worker thread.
 ///
-/// Each chunk is one REPEATABLE READ READ ONLY transaction that first locks the relation (ACCESS
-/// SHARE, so that no rewrite or truncate comes between), then takes its snapshot. Its events come
-/// in order: opened, pieces, the last one with the end; or, anywhere, failed. A session that breaks
-/// is made anew for the next chunk.
+/// Each chunk is read in a REPEATABLE READ READ ONLY transaction that first locks the relation
+/// (ACCESS SHARE, so that no rewrite or truncate comes between), then takes its snapshot. Chunks of
+/// small tables share a transaction, whose locks are not waited for: who waits for one lock while
+/// he has others may make a deadlock. A relation without blocks is not asked for its rows.
 ///
-/// Memory: the events of a queue as long as there are workers, and a piece each. Threads: used by
-/// one; the workers are its own, and are joined by the destructor.
+/// A chunk's events come in order: opened, pieces, the last one with the end; or, anywhere, failed.
+/// A session that breaks is made anew for the next chunk.
+///
+/// Memory: as many bundles of events as there are workers, and one more each; a bundle has rows up
+/// to the limits of a batch. Threads: used by one; the workers are its own, and are joined by the
+/// destructor.
 /// Errors of ChunkFailed: those of Connection, of CopyTextReader, and kUnsupported for a table that
 /// has no key (any more).
 class ChunkReader {
@@ -85,10 +90,12 @@ class ChunkReader {
   /// Workers without a chunk.
   size_t idle() const;
 
-  /// Gives a chunk to an idle worker.
-  void Start(ChunkTask task);
+  /// Gives chunks, at least one, to an idle worker, which reads them one after the other under one
+  /// snapshot.
+  void Start(std::vector<ChunkTask> tasks);
 
-  /// The chunk is not wanted any more: it breaks off soon, with events that come until then.
+  /// The chunk is not wanted any more: it breaks off soon, with events that come until then. One
+  /// that is read with others is read to its end.
   void GiveUp(int64_t id);
 
   /// The oldest event; null when there is none. It stays until Pop().

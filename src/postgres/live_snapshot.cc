@@ -25,6 +25,12 @@ constexpr int64_t kBlockBytes = 8'192;
 constexpr int64_t kFirstBlocks = 512;
 constexpr int64_t kFirstRows = 10'000;
 
+/// What is no larger may be read together with others, up to so many blocks and parts. A
+/// session's locks have room in a server with default settings.
+constexpr int64_t kSmallBlocks = 64;
+constexpr int64_t kBlocksTogether = 512;
+constexpr int64_t kMostTogether = 64;
+
 /// A row's bytes, taken low, where chunks are counted in rows.
 constexpr int64_t kRowBytes = 256;
 
@@ -57,6 +63,8 @@ std::string WhoRuns(Connection& connection, uint64_t xid, std::stop_token stop) 
   return "transaction " + short_xid;
 }
 
+bool IsSmall(const PartPlan& plan) { return plan.blocks() <= kSmallBlocks; }
+
 ChunkSizer SizerOf(const Options& options, bool by_key) {
   const int64_t unit = by_key ? kRowBytes : kBlockBytes;
   return {options.snapshot_chunk_duration, by_key ? kFirstRows : kFirstBlocks,
@@ -82,16 +90,19 @@ Status LiveSnapshot::Want(std::vector<Wanted> wanted, std::stop_token stop) {
   for (Wanted& each : wanted) {
     const bool in_log = each.so_far != nullptr;
     const bool begun = in_log && each.so_far->begun;
-    tables_.push_back({.source = std::move(each.table),
-                       .phase = begun    ? Phase::kReading
-                                : in_log ? Phase::kWanted
-                                         : Phase::kNew,
-                       .replaces = each.replaces,
-                       .watched_whole = !begun,
-                       .parts = {},
-                       .sizer = SizerOf(options_, by_key),
-                       .since = clock_.Monotonic()});
-    Table& table = tables_.back();
+    Tables& list = begun ? active_ : waiting_;
+    ids_.insert(each.table.table.id.value);
+    to_announce_ = to_announce_ || !in_log;
+    list.push_back({.source = std::move(each.table),
+                    .phase = begun    ? Phase::kReading
+                             : in_log ? Phase::kWanted
+                                      : Phase::kNew,
+                    .replaces = each.replaces,
+                    .watched_whole = !begun,
+                    .parts = {},
+                    .sizer = SizerOf(options_, by_key),
+                    .since = clock_.Monotonic()});
+    Table& table = list.back();
     if (in_log) table.so_far = *each.so_far;
     if (table.source.published) published.push_back(&table);
   }
@@ -149,13 +160,11 @@ Status LiveSnapshot::Watch(std::span<Table* const> tables, std::stop_token stop)
   return {};
 }
 
-bool LiveSnapshot::Has(change::TableId table) const {
-  return std::any_of(tables_.begin(), tables_.end(),
-                     [&](const Table& each) { return each.source.table.id == table; });
-}
+bool LiveSnapshot::Has(change::TableId table) const { return ids_.contains(table.value); }
 
 void LiveSnapshot::DoNotWant(change::TableId table) {
-  tables_.push_back({.source = {.table = {.id = table, .name = {}, .root = table}},
+  ids_.insert(table.value);
+  active_.push_back({.source = {.table = {.id = table, .name = {}, .root = table}},
                      .joined = true,
                      .phase = Phase::kWanted,
                      .parts = {},
@@ -167,7 +176,9 @@ void LiveSnapshot::DoNotWant(change::TableId table) {
 /// Brings tables into the stream that are not in it yet.
 Status LiveSnapshot::Join(std::stop_token stop) {
   const Nanos now = clock_.Monotonic();
-  for (Table& table : tables_) {
+  for (auto at = waiting_.begin(); at != waiting_.end();) {
+    const auto each = at++;
+    Table& table = *each;
     if (table.joined || table.phase != Phase::kWanted || now < table.not_before) continue;
     auto joined = joiner_.Join(table.source.table.id, stop);
     if (!joined.has_value()) {
@@ -175,6 +186,7 @@ Status LiveSnapshot::Join(std::stop_token stop) {
       if (error.kind == ErrorKind::kGap || error.kind == ErrorKind::kCancelled) return Fail(error);
       if (error.kind == ErrorKind::kNotFound) {
         table.gone = table.joined = true;
+        active_.splice(active_.end(), waiting_, each);
         continue;
       }
       if (table.pause == Nanos(0)) {
@@ -202,7 +214,7 @@ ChunkReader& LiveSnapshot::Reader() {
 }
 
 void LiveSnapshot::Observe(const ChangeBatch& batch) {
-  if (tables_.empty()) return;
+  if (!has_tables()) return;
   join_.Observe(batch);
   for (const change::TableChanges& changes : batch.tables) {
     if (changes.transactions.empty()) continue;
@@ -215,7 +227,7 @@ void LiveSnapshot::Observe(const ChangeBatch& batch) {
 
 Result<bool> LiveSnapshot::Work(std::stop_token stop) {
   FRESHET_RETURN_IF_ERROR(joiner_.Serve(*this, stop));
-  if (tables_.empty()) {
+  if (!has_tables()) {
     if (reader_ != nullptr) {
       reader_.reset();
       chunks_.clear();
@@ -235,32 +247,49 @@ Result<bool> LiveSnapshot::Work(std::stop_token stop) {
   return true;
 }
 
+/// Lines up the tables that wait for nothing any more but their turn.
+void LiveSnapshot::LineUp(Nanos now) {
+  for (auto at = waiting_.begin(); at != waiting_.end();) {
+    const auto each = at++;
+    const bool ready =
+        each->joined && each->phase == Phase::kWanted && each->may_read && now >= each->not_before;
+    if (ready) ready_.splice(ready_.end(), waiting_, each);
+  }
+}
+
 /// Finds out which transactions have ended that tables wait for.
 Status LiveSnapshot::LookAtTransactions(std::stop_token stop) {
-  const bool waiting = std::any_of(tables_.begin(), tables_.end(),
-                                   [](const Table& each) { return each.joined && !each.may_read; });
   const Nanos now = clock_.Monotonic();
-  if (!waiting || now - looked_ < kLookInterval) return {};
-  looked_ = now;
-  const auto seen = catalog_.connection().Query("SELECT txid_current_snapshot()", stop);
-  if (!seen.has_value()) {  // the session is made anew by whoever looks after it
-    return seen.error().kind == ErrorKind::kUnavailable ? Status() : Status(Fail(seen.error()));
+  if (now - looked_ < kLookInterval) return {};
+  std::vector<Table*> tables;
+  for (Tables* list : {&waiting_, &active_}) {
+    for (Table& each : *list) {
+      if (each.joined && !each.may_read) tables.push_back(&each);
+    }
   }
-  FRESHET_TRY(const TxidSnapshot snapshot, TxidSnapshot::Parse(seen->at(0, 0)));
-  join_.Learn(snapshot);
+  if (tables.empty() && waiting_.empty()) return {};
+  looked_ = now;
+  if (!tables.empty()) {
+    const auto seen = catalog_.connection().Query("SELECT txid_current_snapshot()", stop);
+    if (!seen.has_value()) {  // the session is made anew by whoever looks after it
+      return seen.error().kind == ErrorKind::kUnavailable ? Status() : Status(Fail(seen.error()));
+    }
+    FRESHET_TRY(const TxidSnapshot snapshot, TxidSnapshot::Parse(seen->at(0, 0)));
+    join_.Learn(snapshot);
+  }
   std::map<uint64_t, std::string> who;
-  for (Table& table : tables_) {
-    if (table.may_read || !table.joined) continue;
-    const std::vector<uint64_t> waits = join_.WaitsFor(table.source.table.id);
-    table.may_read = waits.empty();
-    table.waits_for.clear();
+  for (Table* table : tables) {
+    const std::vector<uint64_t> waits = join_.WaitsFor(table->source.table.id);
+    table->may_read = waits.empty();
+    table->waits_for.clear();
     if (waits.empty()) continue;
     const auto [oldest, unknown] = who.try_emplace(waits.front());
     if (unknown) oldest->second = WhoRuns(catalog_.connection(), waits.front(), stop);
-    table.waits_for =
+    table->waits_for =
         fmt::format("{} transactions that ran when it was begun have to end, the oldest is of {}",
                     waits.size(), oldest->second);
   }
+  LineUp(now);
   return {};
 }
 
@@ -293,7 +322,7 @@ Status LiveSnapshot::TakeEvents(std::stop_token stop) {
       const int64_t id = opened->id;
       FRESHET_RETURN_IF_ERROR(Opened(id, std::move(*opened)));
     } else if (const auto* failed = std::get_if<ChunkFailed>(event)) {
-      FRESHET_RETURN_IF_ERROR(Failed(failed->id, failed->error, stop));
+      FRESHET_RETURN_IF_ERROR(Failed(*failed, stop));
     } else {
       const auto& piece = std::get<ChunkPiece>(*event);
       if (!chunks_.at(piece.id).given_up) return {};
@@ -341,7 +370,9 @@ Status LiveSnapshot::Opened(int64_t id, ChunkOpened opened) {
   return {};
 }
 
-Status LiveSnapshot::Failed(int64_t id, const Error& error, std::stop_token stop) {
+Status LiveSnapshot::Failed(const ChunkFailed& failed, std::stop_token stop) {
+  const int64_t id = failed.id;
+  const Error& error = failed.error;
   Chunk& chunk = chunks_.at(id);
   if (chunk.given_up) {
     Forget(id);
@@ -350,6 +381,10 @@ Status LiveSnapshot::Failed(int64_t id, const Error& error, std::stop_token stop
   const Tables::iterator table = chunk.table;
   GiveUp(id, chunk, /*again=*/true);
   Forget(id);
+  if (failed.together) {
+    table->alone = true;
+    return {};
+  }
   switch (error.kind) {
     case ErrorKind::kUnavailable:
     case ErrorKind::kBusy:
@@ -418,68 +453,93 @@ void LiveSnapshot::TryLater(Table& table, std::string why) {
 }
 
 void LiveSnapshot::StartChunks() {
-  for (auto table = tables_.begin(); table != tables_.end();) {
+  for (;;) {
     const auto idle = static_cast<int64_t>(Reader().idle());
     if (idle == 0 || options_.snapshot_workers - idle >= allowance_.chunks) return;
-    const bool ready = table->may_read && clock_.Monotonic() >= table->not_before;
-    const bool begun = table->phase == Phase::kReading || table->phase == Phase::kSweeping;
-    if (!ready || !begun || !StartChunk(table)) ++table;
+    std::vector<ChunkTask> tasks = NextChunks();
+    if (tasks.empty()) return;
+    Reader().Start(std::move(tasks));
   }
 }
 
-bool LiveSnapshot::StartChunk(Tables::iterator table) {
+/// What one session is to read next: a range of a large part, or all of some small ones.
+std::vector<ChunkTask> LiveSnapshot::NextChunks() {
+  const Nanos now = clock_.Monotonic();
+  std::vector<ChunkTask> tasks;
+  int64_t blocks = 0;
+  for (auto table = active_.begin(); table != active_.end(); ++table) {
+    if (!table->may_read || table->gone || now < table->not_before) continue;
+    const bool sweep = table->phase == Phase::kSweeping;
+    for (size_t i = 0; i < table->parts.size(); ++i) {
+      Part& part = table->parts[i];
+      const bool together = !table->alone && IsSmall(part.plan);
+      const bool fits =
+          tasks.empty() || (together && blocks + part.plan.blocks() <= kBlocksTogether);
+      if (!fits) continue;
+      std::optional<ChunkRange> range;
+      if (!sweep) {
+        range = part.plan.Next(table->sizer.size());
+      } else if (!part.swept && !part.sweeping) {
+        part.sweeping = true;
+        range.emplace();
+      }
+      if (!range.has_value()) continue;
+      tasks.push_back(MakeChunk(table, i, *std::move(range)));
+      if (!together || std::ssize(tasks) == kMostTogether) return tasks;
+      blocks += part.plan.blocks();
+    }
+  }
+  return tasks;
+}
+
+ChunkTask LiveSnapshot::MakeChunk(Tables::iterator table, size_t part, ChunkRange range) {
+  const PartPlan& plan = table->parts[part].plan;
   const bool sweep = table->phase == Phase::kSweeping;
-  for (size_t i = 0; i < table->parts.size(); ++i) {
-    Part& part = table->parts[i];
-    std::optional<ChunkRange> range;
-    if (!sweep) {
-      range = part.plan.Next(table->sizer.size());
-    } else if (!part.swept && !part.sweeping) {
-      part.sweeping = true;
-      range.emplace();
-    }
-    if (!range.has_value()) continue;
-    int64_t size = range->most_rows;
-    if (!range->by_key) {
-      const int64_t end = std::min(range->blocks.end, part.plan.blocks());
-      size = std::max<int64_t>(1, end - range->blocks.first);
-    }
-    const ChunkId id = join_.Reserve(table->source.table.id);
-    Reader().Start({.id = id.value,
-                    .table = table->source.table,
-                    .part = part.relation,
-                    .columns = table->source.columns,
-                    .row_filter = table->source.row_filter,
-                    .range = *range,
-                    .written_since = sweep ? std::optional(table->begun_xid) : std::nullopt});
-    chunks_.emplace(id.value, Chunk{.table = table,
-                                    .part = i,
-                                    .range = *std::move(range),
-                                    .size = size,
-                                    .sweep = sweep,
-                                    .opened = {}});
-    ++table->chunks;
-    return true;
+  int64_t size = range.most_rows;
+  if (!range.by_key) {
+    const int64_t end = std::min(range.blocks.end, plan.blocks());
+    size = std::max<int64_t>(1, end - range.blocks.first);
   }
-  return false;
+  const ChunkId id = join_.Reserve(table->source.table.id);
+  ChunkTask task{.id = id.value,
+                 .table = table->source.table,
+                 .part = table->parts[part].relation,
+                 .columns = table->source.columns,
+                 .row_filter = table->source.row_filter,
+                 .range = range,
+                 .written_since = sweep ? std::optional(table->begun_xid) : std::nullopt};
+  chunks_.emplace(id.value, Chunk{.table = table,
+                                  .part = part,
+                                  .range = std::move(range),
+                                  .size = size,
+                                  .sweep = sweep,
+                                  .opened = {}});
+  ++table->chunks;
+  return task;
 }
 
-LiveSnapshot::Tables::iterator LiveSnapshot::NextToBegin() {
-  int64_t begun = 0;
-  auto next = tables_.end();
-  for (auto table = tables_.begin(); table != tables_.end(); ++table) {
-    if (table->phase == Phase::kReading || table->phase == Phase::kSweeping) ++begun;
-    const bool ready = table->phase == Phase::kWanted && table->may_read && !table->gone &&
-                       clock_.Monotonic() >= table->not_before;
-    if (ready && next == tables_.end()) next = table;
+std::vector<LiveSnapshot::Tables::iterator> LiveSnapshot::NextToBegin() {
+  // As many as there are workers; as one counts what is read together.
+  const auto share = [](const Table& table) {
+    const bool small = table.parts.size() == 1 && IsSmall(table.parts.front().plan);
+    return small && !table.alone ? 1 : kMostTogether;
+  };
+  int64_t room = options_.snapshot_workers * kMostTogether;
+  for (const Table& table : active_) room -= share(table);
+  std::vector<Tables::iterator> next;
+  for (auto table = ready_.begin(); table != ready_.end(); ++table) {
+    const int64_t takes = share(*table);
+    if (takes > room) break;
+    room -= takes;
+    next.push_back(table);
   }
-  return begun < options_.snapshot_workers ? next : tables_.end();
+  return next;
 }
 
 std::optional<Lsn> LiveSnapshot::awaits() {
   const bool step =
-      std::any_of(tables_.begin(), tables_.end(), [&](Table& table) { return Conclude(table); });
-  if (step || NextToBegin() != tables_.end()) return Lsn{};
+      std::any_of(active_.begin(), active_.end(), [&](Table& table) { return Conclude(table); });
+  if (step || !NextToBegin().empty()) return Lsn{};
   const ChunkEvent* event = reader_ == nullptr ? nullptr : reader_->Front();
   const auto* piece = event == nullptr ? nullptr : std::get_if<ChunkPiece>(event);
   if (piece == nullptr) return std::nullopt;
@@ -488,71 +548,80 @@ std::optional<Lsn> LiveSnapshot::awaits() {
 }
 
 std::shared_ptr<const ChangeBatch> LiveSnapshot::Announce(const Position& behind) {
-  std::shared_ptr<ChangeBatch> steps;
-  for (Table& table : tables_) {
+  if (!std::exchange(to_announce_, false)) return nullptr;
+  auto steps = NewBatch(behind);
+  for (Table& table : waiting_) {
     if (table.phase != Phase::kNew) continue;
-    if (steps == nullptr) steps = NewBatch(behind);
     steps->snapshots.push_back({.step = SnapshotStep::kWanted, .table = table.source.table.id});
     table.phase = Phase::kWanted;
   }
+  looked_ = {};
   return steps;
 }
 
 Result<std::shared_ptr<const ChangeBatch>> LiveSnapshot::Next(const Position& behind, Lsn passed) {
-  std::shared_ptr<ChangeBatch> steps;
-  for (auto table = tables_.begin(); table != tables_.end();) {
+  auto batch = NewBatch(behind);
+  for (auto table = active_.begin(); table != active_.end();) {
     const auto each = table++;
-    if (!Conclude(*each)) continue;
-    if (steps == nullptr) steps = NewBatch(behind);
-    Finish(each, *steps);
+    if (Conclude(*each)) Finish(each, *batch);
   }
-  if (steps != nullptr) return steps;
-  for (auto next = NextToBegin(); next != tables_.end(); next = NextToBegin()) {
-    FRESHET_TRY(auto begin, Begin(next, behind));
-    if (begin != nullptr) return begin;
+  if (!batch->snapshots.empty()) return batch;
+  if (const auto next = NextToBegin(); !next.empty()) {
+    FRESHET_RETURN_IF_ERROR(Begin(next, *batch));
+    if (!batch->snapshots.empty()) return batch;
   }
-  for (;;) {
+  for (int64_t bytes = 0;;) {
     FRESHET_RETURN_IF_ERROR(TakeEvents({}));
     const ChunkEvent* event = reader_ == nullptr ? nullptr : reader_->Front();
-    if (event == nullptr) return nullptr;
-    const auto& piece = std::get<ChunkPiece>(*event);
-    if (chunks_.at(piece.id).opened->behind > passed) return nullptr;
-    if (auto batch = PlacePiece(behind)) return batch;
+    const auto* piece = event == nullptr ? nullptr : std::get_if<ChunkPiece>(event);
+    if (piece == nullptr || chunks_.at(piece->id).opened->behind > passed) break;
+    if (!FitsInto(*batch, bytes, *piece)) break;
+    if (piece->end.has_value()) bytes += piece->end->bytes;
+    PlacePiece(*batch);
   }
+  if (batch->tables.empty() && batch->snapshots.empty()) return nullptr;
+  return batch;
 }
 
-Result<std::shared_ptr<const ChangeBatch>> LiveSnapshot::Begin(Tables::iterator table,
-                                                               const Position& behind) {
-  const CatalogTable& relation = table->source.table;
-  const change::TableId ids[] = {relation.id};
+Status LiveSnapshot::Begin(const std::vector<Tables::iterator>& tables, ChangeBatch& batch) {
+  std::vector<change::TableId> ids;
+  for (const auto& table : tables) ids.push_back(table->source.table.id);
   const Status loaded = catalog_.Load(ids);
   if (!loaded.has_value()) {
     if (loaded.error().kind != ErrorKind::kUnavailable) return Fail(loaded.error());
-    TryLater(*table, loaded.error().message);
-    return nullptr;
+    for (const auto& table : tables) {
+      TryLater(*table, loaded.error().message);
+      waiting_.splice(waiting_.end(), ready_, table);
+    }
+    return {};
   }
-  FRESHET_TRY(const auto schema,
-              catalog_.Resolve(catalog_.Describe(relation, table->source.columns)));
-  if (schema->key_columns().empty()) {
-    FRESHET_RETURN_IF_ERROR(LookAgain(table, {}));
-    if (table->gone) return nullptr;
-    return Fail(ErrorKind::kUnsupported,
-                "table {} has no key, so its rows cannot be read beside the stream; give it a "
-                "primary key, or exclude it",
-                change::ToString(relation.name));
+  for (const auto& table : tables) {
+    const CatalogTable& relation = table->source.table;
+    FRESHET_TRY(const auto schema,
+                catalog_.Resolve(catalog_.Describe(relation, table->source.columns)));
+    active_.splice(active_.end(), ready_, table);
+    if (schema->key_columns().empty()) {
+      FRESHET_RETURN_IF_ERROR(LookAgain(table, {}));
+      if (table->gone) continue;
+      return Fail(ErrorKind::kUnsupported,
+                  "table {} has no key, so its rows cannot be read beside the stream; give it a "
+                  "primary key, or exclude it",
+                  change::ToString(relation.name));
+    }
+    // Targets learn of a table without rows, too.
+    FRESHET_TRY(change::TableChanges none, CopyTextReader(schema).Finish(0));
+    batch.tables.push_back(std::move(none));
+    batch.snapshots.push_back({.step = SnapshotStep::kBegun,
+                               .table = relation.id,
+                               .replaces = table->replaces,
+                               .begun_xid = table->begun_xid});
+    join_.Emptied(relation.id);
+    table->phase = Phase::kReading;
+    table->pause = Nanos(0);
+    table->waits_for.clear();
+    table->since = clock_.Monotonic();
   }
-  auto batch = NewBatch(behind);
-  // Targets learn of a table without rows, too.
-  FRESHET_TRY(change::TableChanges none, CopyTextReader(schema).Finish(0));
-  batch->tables.push_back(std::move(none));
-  batch->snapshots.push_back({.step = SnapshotStep::kBegun,
-                              .table = relation.id,
-                              .replaces = table->replaces,
-                              .begun_xid = table->begun_xid});
-  join_.Emptied(relation.id);
-  table->phase = Phase::kReading;
-  table->since = clock_.Monotonic();
-  return batch;
+  return {};
 }
 
 bool LiveSnapshot::IsStale(const Chunk& chunk) const {
@@ -562,8 +631,24 @@ bool LiveSnapshot::IsStale(const Chunk& chunk) const {
          !chunk.opened->snapshot.Sees(streamed->second.xid);
 }
 
+/// A batch has one piece, or some that are the last of small tables, each of another.
+bool LiveSnapshot::FitsInto(const ChangeBatch& batch, int64_t bytes,
+                            const ChunkPiece& piece) const {
+  if (batch.tables.empty() && batch.snapshots.empty()) return true;
+  const Chunk& chunk = chunks_.at(piece.id);
+  if (!piece.end.has_value() || !IsSmall(chunk.table->parts[chunk.part].plan)) return false;
+  if (bytes + piece.end->bytes > options_.batch_bytes.bytes) return false;
+  int64_t rows = piece.rows.num_rows();
+  const bool is_new =
+      std::none_of(batch.tables.begin(), batch.tables.end(), [&](const change::TableChanges& one) {
+        rows += one.num_rows();
+        return one.schema->id() == piece.rows.schema->id();
+      });
+  return is_new && rows <= options_.batch_rows;
+}
+
 /// The first event is a piece whose place is here.
-std::shared_ptr<const ChangeBatch> LiveSnapshot::PlacePiece(const Position& behind) {
+void LiveSnapshot::PlacePiece(ChangeBatch& batch) {
   auto& piece = std::get<ChunkPiece>(*reader_->Front());
   const int64_t id = piece.id;
   Chunk& chunk = chunks_.at(id);
@@ -575,13 +660,14 @@ std::shared_ptr<const ChangeBatch> LiveSnapshot::PlacePiece(const Position& behi
     TryLater(table, "a change that is in the stream is not visible to readers yet");
     if (piece.end.has_value()) Forget(id);
     reader_->Pop();
-    return nullptr;
+    return;
   }
-  auto batch = NewBatch(behind);
   if (placement.outcome == Placement::Outcome::kPlaced && placement.rows.num_rows() > 0) {
+    const int64_t before = batch.num_rows();
+    for (int64_t& ordinal : placement.rows.ordinals) ordinal += before;
     rows_ += placement.rows.num_rows();
     table.rows += placement.rows.num_rows();
-    batch->tables.push_back(std::move(placement.rows));
+    batch.tables.push_back(std::move(placement.rows));
   }
   if (piece.end.has_value()) {
     const ChunkEnd end = *std::move(piece.end);
@@ -594,7 +680,7 @@ std::shared_ptr<const ChangeBatch> LiveSnapshot::PlacePiece(const Position& behi
     } else {
       part.plan.Read(chunk.range, end.rows, end.last_key);
       table.sizer.Took(chunk.size, end.took);
-      batch->snapshots.push_back(part.plan.Step());
+      batch.snapshots.push_back(part.plan.Step());
     }
     table.pause = Nanos(0);
     table.waits_for.clear();
@@ -602,11 +688,9 @@ std::shared_ptr<const ChangeBatch> LiveSnapshot::PlacePiece(const Position& behi
     join_.Close(ChunkId{id});
     const Tables::iterator at = chunk.table;
     Forget(id);
-    if (Conclude(table)) Finish(at, *batch);
+    if (Conclude(table)) Finish(at, batch);
   }
   reader_->Pop();
-  if (batch->tables.empty() && batch->snapshots.empty()) return nullptr;
-  return batch;
 }
 
 bool LiveSnapshot::NeedsSweep(const Table& table) const {
@@ -642,7 +726,8 @@ void LiveSnapshot::Finish(Tables::iterator table, ChangeBatch& batch) {
   figures.waits_for.clear();
   figures.bytes_read = figures.bytes_estimated;
   if (finished_.size() < kMostShown && !table->gone) finished_.push_back(std::move(figures));
-  tables_.erase(table);
+  ids_.erase(id.value);
+  active_.erase(table);
 }
 
 std::shared_ptr<ChangeBatch> LiveSnapshot::NewBatch(const Position& behind) const {
@@ -694,7 +779,9 @@ SnapshotTable LiveSnapshot::Figures(const Table& table) const {
 void LiveSnapshot::Show() {
   shown_ = clock_.Monotonic();
   std::vector<SnapshotTable> shown = finished_;
-  for (const Table& table : tables_) shown.push_back(Figures(table));
+  for (const Tables* list : {&active_, &ready_, &waiting_}) {
+    for (const Table& table : *list) shown.push_back(Figures(table));
+  }
   std::sort(shown.begin(), shown.end(),
             [](const SnapshotTable& a, const SnapshotTable& b) { return a.name < b.name; });
   board_.Update([&](CaptureStatus& status) { status.snapshot = std::move(shown); });

@@ -9,6 +9,7 @@
 #include <span>
 #include <stop_token>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -77,7 +78,7 @@ class LiveSnapshot final : public Receiver::Inset {
   /// A table of the log that is not chosen any more, or gone: its snapshot ends here.
   void DoNotWant(change::TableId table);
 
-  bool has_tables() const { return !tables_.empty(); }
+  bool has_tables() const { return !ids_.empty(); }
 
   void Observe(const change::ChangeBatch& batch) override;
   std::shared_ptr<const change::ChangeBatch> Announce(const change::Position& behind) override;
@@ -116,6 +117,7 @@ class LiveSnapshot final : public Receiver::Inset {
     std::vector<Part> parts;
     ChunkSizer sizer;
     int64_t chunks = 0;       ///< under way
+    bool alone = false;       ///< its chunks are not read together with others
     bool gone = false;        ///< dropped, or not wanted any more
     bool may_read = false;    ///< what ran when it was watched has ended
     Nanos not_before{};       ///< of the next try after one that failed
@@ -154,25 +156,33 @@ class LiveSnapshot final : public Receiver::Inset {
   /// Has an idle server write out the end of its WAL when a piece waits for that.
   Status Nudge(std::stop_token stop);
   Status Opened(int64_t id, ChunkOpened opened);
-  Status Failed(int64_t id, const Error& error, std::stop_token stop);
+  Status Failed(const ChunkFailed& failed, std::stop_token stop);
   void GiveUp(int64_t id, Chunk& chunk, bool again);
   void Forget(int64_t id);
   void TryLater(Table& table, std::string why);
   void StartChunks();
-  bool StartChunk(Tables::iterator table);
+  std::vector<ChunkTask> NextChunks();
+  ChunkTask MakeChunk(Tables::iterator table, size_t part, ChunkRange range);
   Status LookAtTransactions(std::stop_token stop);
+  void LineUp(Nanos now);
   Status LookAtSource(std::stop_token stop);
   Status LookAgain(Tables::iterator table, std::stop_token stop);
   bool IsStale(const Chunk& chunk) const;
   bool NeedsSweep(const Table& table) const;
-  Tables::iterator NextToBegin();
+
+  /// Tables that may begin now, in order.
+  std::vector<Tables::iterator> NextToBegin();
 
   /// Moves a table on whose chunks are all read; true when that was its end.
   bool Conclude(Table& table);
   void Finish(Tables::iterator table, change::ChangeBatch& batch);
-  Result<std::shared_ptr<const change::ChangeBatch>> Begin(Tables::iterator table,
-                                                           const change::Position& behind);
-  std::shared_ptr<const change::ChangeBatch> PlacePiece(const change::Position& behind);
+
+  /// Begins tables, each with a step in `batch`. It may come to nothing.
+  Status Begin(const std::vector<Tables::iterator>& tables, change::ChangeBatch& batch);
+
+  /// `bytes`: of the batch's pieces.
+  bool FitsInto(const change::ChangeBatch& batch, int64_t bytes, const ChunkPiece& piece) const;
+  void PlacePiece(change::ChangeBatch& batch);
   std::shared_ptr<change::ChangeBatch> NewBatch(const change::Position& behind) const;
   void Show();
   SnapshotTable Figures(const Table& table) const;
@@ -184,7 +194,14 @@ class LiveSnapshot final : public Receiver::Inset {
   const Clock& clock_;
   ChunkJoin join_;
   std::unique_ptr<ChunkReader> reader_;  ///< while there are tables
-  Tables tables_;
+
+  // A table is in one of three lists.
+  Tables waiting_;  ///< to be announced, to join, for transactions, or after an error
+  Tables ready_;    ///< wanted, for their turn
+  Tables active_;   ///< begun; and those that are gone, whatever they were
+  std::unordered_set<uint32_t> ids_;  ///< of all these
+  bool to_announce_ = false;          ///< some table is new
+
   std::map<int64_t, Chunk> chunks_;  ///< by the join's id
   std::map<change::TableId, Streamed> streamed_;
   std::vector<SnapshotTable> finished_;  ///< the last kMostShown

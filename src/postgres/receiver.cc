@@ -21,6 +21,11 @@ constexpr milliseconds kDurableWait{20};  ///< between looks at what has become 
 /// Frames taken in a row before batches and feedback are looked after.
 constexpr int64_t kMaxMessagesPerRound = 20'000;
 
+/// And for so long at most: a table's first message may take a question to the server. Looked at
+/// every so many messages.
+constexpr milliseconds kMaxRound{50};
+constexpr int64_t kMessagesPerLook = 64;
+
 /// Slices of a committed transaction read back in a round, at most.
 constexpr int64_t kReplaysPerRound = 4;
 
@@ -82,6 +87,7 @@ Status Receiver::Receive() {
   drained_ = false;
   messages_ = 0;
   round_began_ = bytes_;
+  const Nanos long_enough = Now() + kMaxRound;
   while (pending_.size() < kMaxPending && messages_ < kMaxMessagesPerRound) {
     if (assembler_.replaying()) {  // in slices: batches and feedback have their turn in between
       FRESHET_RETURN_IF_ERROR(assembler_.Replay());
@@ -100,6 +106,7 @@ Status Receiver::Receive() {
           FRESHET_RETURN_IF_ERROR(TakeBatches());
         }
         empty_reads = 0;
+        if (messages_ % kMessagesPerLook == 0 && Now() >= long_enough) return {};
         break;
       }
       case ReplicationStream::Read::kKeepalive:

@@ -244,6 +244,39 @@ TEST_P(LiveSnapshotTest, ATableChosenLaterJoinsWithItsRows) {
   EXPECT_FALSE(capture_->ended());
 }
 
+/// Each for itself would be some round trips and a batch or two.
+TEST_P(LiveSnapshotTest, ManySmallTablesAreReadAndPlacedTogether) {
+  constexpr int kTables = 150;
+  Run("DO $$ BEGIN FOR n IN 1 .. " + std::to_string(kTables) +
+      " LOOP EXECUTE format('CREATE TABLE public.t_%s (id int PRIMARY KEY)', n);"
+      " IF n % 3 = 0 THEN EXECUTE format('INSERT INTO public.t_%s VALUES (1), (2)', n); END IF;"
+      " END LOOP; END $$");
+
+  capture_.emplace(options_, output_);
+
+  ASSERT_TRUE(capture_->WaitForState(CaptureState::kStreaming)) << capture_->status().reason;
+  ASSERT_TRUE(WaitUntilRead());
+  const std::vector<std::string> events = output_.Events();
+  EXPECT_EQ(events.size(), 100u);
+  EXPECT_EQ(std::set<std::string>(events.begin(), events.end()).size(), 100u);
+  std::set<std::string> told;
+  int64_t pieces = 0;
+  for (const auto& batch : output_.batches()) {
+    if (batch->transactions.front().kind != change::TransactionKind::kSnapshot) continue;
+    ++pieces;
+    std::set<int64_t> ordinals;
+    int64_t rows = 0;
+    for (const auto& table : batch->tables) {
+      told.insert(table.schema->name().table);
+      ordinals.insert(table.ordinals.begin(), table.ordinals.end());
+      rows += table.num_rows();
+    }
+    EXPECT_EQ(std::ssize(ordinals), rows);
+  }
+  EXPECT_EQ(told.size(), size_t{kTables});
+  EXPECT_LT(pieces, kTables / 5);
+}
+
 /// The rows it wrote before are in no stream, those after may be.
 TEST_P(LiveSnapshotTest, ATransactionThatRunsWhileATableJoinsIsWaitedFor) {
   StartStreaming();
