@@ -32,6 +32,9 @@ ldd build/release/freshet | awk '$2 == "=>" && $3 ~ /^\// { print $1, $3 }' |
       install -m 644 "/usr/share/doc/$package/copyright" "$prefix/share/licenses/$package"
     fi
   done
+for package in libcli11-dev libexpected-dev libpg-query-dev nlohmann-json3-dev; do
+  install -m 644 "/usr/share/doc/$package/copyright" "$prefix/share/licenses/$package"
+done
 install -m 644 LICENSE NOTICE "$prefix/share/licenses/"
 install -m 644 "$deps/arrow/licenses/LICENSE.txt" "$prefix/share/licenses/arrow"
 install -m 644 "$deps/arrow/licenses/NOTICE.txt" "$prefix/share/licenses/arrow-notice"

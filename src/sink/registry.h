@@ -21,9 +21,6 @@ struct FlushPolicy {
   config::ByteSize bytes{int64_t{64} << 20};
 };
 
-/// Versions of one table, oldest first; never empty.
-using TableVersions = std::vector<std::shared_ptr<const change::TableSchema>>;
-
 /// Everything the rest of freshet needs to know of one kind of sink, made from its section of a
 /// configuration.
 class Factory {

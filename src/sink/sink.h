@@ -79,6 +79,9 @@ struct SchemaChangePolicies {
   SchemaChangePolicy Of(SchemaChange change) const { return of[static_cast<size_t>(change)]; }
 };
 
+/// Versions of one table, oldest first; never empty.
+using TableVersions = std::vector<std::shared_ptr<const change::TableSchema>>;
+
 /// What every sink is told of its place in a pipeline.
 struct SinkOptions {
   std::string name;  ///< key under `sinks:`

@@ -649,10 +649,9 @@ Result<Evolution> PlanEvolution(TargetTable table, const change::TableSchema& sc
   return Planner(std::move(table), schema, options).Plan();
 }
 
-Result<std::vector<std::string>> ForeseeEvolution(
-    const std::string& catalog,
-    const std::vector<std::shared_ptr<const change::TableSchema>>& versions,
-    const SinkOptions& options) {
+Result<std::vector<std::string>> ForeseeEvolution(const std::string& catalog,
+                                                  const TableVersions& versions,
+                                                  const SinkOptions& options) {
   const auto name_of = [&](const change::TableSchema& schema) {
     return QualifiedName{catalog, schema.name().schema, schema.name().table};
   };

@@ -122,10 +122,9 @@ Result<Evolution> PlanEvolution(TargetTable table, const change::TableSchema& sc
 
 /// What a file whose catalog is called `catalog`, and which has followed a table through
 /// `versions`, is to run for the last of them. Errors: those of PlanEvolution().
-Result<std::vector<std::string>> ForeseeEvolution(
-    const std::string& catalog,
-    const std::vector<std::shared_ptr<const change::TableSchema>>& versions,
-    const SinkOptions& options);
+Result<std::vector<std::string>> ForeseeEvolution(const std::string& catalog,
+                                                  const TableVersions& versions,
+                                                  const SinkOptions& options);
 
 /// The statements by which the file remembers `table`, which holds the source table `id`.
 std::vector<std::string> RememberSql(const TargetTable& table, change::TableId id);

@@ -139,9 +139,8 @@ Status TableRecord::Admit(const change::TableName& table, const Difference& diff
               change::ToString(table), difference.what, SchemaChangeName(difference.change));
 }
 
-Result<std::vector<std::string>> TableRecord::Foresee(
-    const std::vector<std::shared_ptr<const change::TableSchema>>& versions,
-    const SchemaChangePolicies& policies) {
+Result<std::vector<std::string>> TableRecord::Foresee(const TableVersions& versions,
+                                                      const SchemaChangePolicies& policies) {
   TableRecord record(versions.front()->name());
   std::vector<std::string> out;
   for (const auto& version : versions) {

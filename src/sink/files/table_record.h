@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -53,9 +52,8 @@ class TableRecord {
 
   /// What a sink that has followed a table through `versions` does at the last of them, a sentence
   /// each. Errors: kUnsupported where a policy says to stop.
-  static Result<std::vector<std::string>> Foresee(
-      const std::vector<std::shared_ptr<const change::TableSchema>>& versions,
-      const SchemaChangePolicies& policies);
+  static Result<std::vector<std::string>> Foresee(const TableVersions& versions,
+                                                  const SchemaChangePolicies& policies);
 
   /// The source's table: 0 in a record of an older freshet.
   change::TableId id() const { return id_; }
