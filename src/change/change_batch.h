@@ -34,7 +34,7 @@ enum class TransactionKind : uint8_t {
   kStream = 1,    ///< a commit in the source
   kSnapshot = 2,  ///< rows that were there already, placed in the stream behind a commit; end_lsn =
                   ///< commit_lsn = the end of that commit; no xid. With an ordinal: a piece of a
-                  ///< table, whose rows a target may have already
+                  ///< table's rows, which a target may have, or changes that waited for them
   kMessage = 3,  ///< a non-transactional logical message; commit_lsn = end_lsn = the message's lsn,
                  ///< which is the end of its WAL record; no xid, no commit_time (0)
 };

@@ -197,7 +197,7 @@ Status CaptureImpl::RunUntilBroken(const ResumePoint& resume, CaptureOutput& out
                                    std::stop_token stop) {
   board_.Enter(CaptureState::kConnecting);
   FRESHET_TRY(TableFilter filter, TableFilter::Create(options_.tables, options_.exclude));
-  FRESHET_TRY(Connection side, Connection::Connect(options_.url, {}, stop));
+  FRESHET_TRY(Connection side, Connection::Connect(options_.url, BesideStream(), stop));
   Catalog catalog(std::move(side));
 
   board_.Enter(CaptureState::kCheckingContinuity);

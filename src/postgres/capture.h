@@ -149,7 +149,8 @@ class Capture {
   /// once more. `replaces`: targets empty the table before; else rows that a target has and the
   /// source has not stay. Returns once it is taken up, not when the rows are there: status() shows
   /// them come. Threads: any but Run()'s.
-  /// Errors: kConfig (not chosen by `tables`, no key, snapshot: never), kNotFound (no such table),
+  /// A table without a key is always replaced. Errors: kConfig (not chosen by `tables`, snapshot:
+  /// never), kNotFound (no such table),
   /// kBusy (kMaxRequests wait already), kUnavailable (no stream took it up in time: try again).
   virtual Status RequestSnapshot(const change::TableName& table, bool replaces) = 0;
 

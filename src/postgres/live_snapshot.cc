@@ -80,7 +80,9 @@ LiveSnapshot::LiveSnapshot(const Options& options, Catalog& catalog, Joiner& joi
       joiner_(joiner),
       board_(board),
       clock_(clock),
-      join_(options.snapshot_window.bytes) {}
+      join_(options.snapshot_window.bytes),
+      whole_(options, clock),
+      at_cut_(wholes_.end()) {}
 
 LiveSnapshot::~LiveSnapshot() = default;
 
@@ -89,7 +91,8 @@ Status LiveSnapshot::Want(std::vector<Wanted> wanted, std::stop_token stop) {
   std::vector<Table*> published;
   for (Wanted& each : wanted) {
     const bool in_log = each.so_far != nullptr;
-    const bool begun = in_log && each.so_far->begun;
+    // What is read as a whole goes on at its start.
+    const bool begun = in_log && each.so_far->begun && !each.whole;
     Tables& list = begun ? active_ : waiting_;
     ids_.insert(each.table.table.id.value);
     to_announce_ = to_announce_ || !in_log;
@@ -97,12 +100,17 @@ Status LiveSnapshot::Want(std::vector<Wanted> wanted, std::stop_token stop) {
                     .phase = begun    ? Phase::kReading
                              : in_log ? Phase::kWanted
                                       : Phase::kNew,
-                    .replaces = each.replaces,
+                    .replaces = each.replaces || each.whole,
+                    .whole = each.whole,
                     .watched_whole = !begun,
                     .parts = {},
                     .sizer = SizerOf(options_, by_key),
                     .since = clock_.Monotonic()});
     Table& table = list.back();
+    if (table.whole) {
+      table.joined = table.may_read = table.source.published;
+      continue;
+    }
     if (in_log) table.so_far = *each.so_far;
     if (table.source.published) published.push_back(&table);
   }
@@ -202,6 +210,10 @@ Status LiveSnapshot::Join(std::stop_token stop) {
     table.source = **std::move(joined);
     table.pause = Nanos(0);
     table.waits_for.clear();
+    if (table.whole) {
+      table.joined = table.may_read = true;
+      continue;
+    }
     Table* const one[] = {&table};
     FRESHET_RETURN_IF_ERROR(Watch(one, stop));
   }
@@ -213,21 +225,22 @@ ChunkReader& LiveSnapshot::Reader() {
   return *reader_;
 }
 
-void LiveSnapshot::Observe(const ChangeBatch& batch) {
-  if (!has_tables()) return;
-  join_.Observe(batch);
-  for (const change::TableChanges& changes : batch.tables) {
+std::shared_ptr<const ChangeBatch> LiveSnapshot::Pass(std::shared_ptr<const ChangeBatch> batch) {
+  if (!has_tables()) return whole_.Pass(std::move(batch));
+  join_.Observe(*batch);
+  for (const change::TableChanges& changes : batch->tables) {
     if (changes.transactions.empty()) continue;
     Streamed& streamed = streamed_[changes.schema->id()];
     if (streamed.fingerprint == changes.schema->fingerprint()) continue;
     const auto transaction = static_cast<size_t>(changes.transactions.front());
-    streamed = {changes.schema->fingerprint(), batch.transactions[transaction].xid};
+    streamed = {changes.schema->fingerprint(), batch->transactions[transaction].xid};
   }
+  return whole_.Pass(std::move(batch));
 }
 
 Result<bool> LiveSnapshot::Work(std::stop_token stop) {
   FRESHET_RETURN_IF_ERROR(joiner_.Serve(*this, stop));
-  if (!has_tables()) {
+  if (!has_tables() && !whole_.table().has_value()) {
     if (reader_ != nullptr) {
       reader_.reset();
       chunks_.clear();
@@ -242,7 +255,11 @@ Result<bool> LiveSnapshot::Work(std::stop_token stop) {
   FRESHET_RETURN_IF_ERROR(LookAtSource(stop));
   FRESHET_RETURN_IF_ERROR(TakeEvents(stop));
   FRESHET_RETURN_IF_ERROR(Nudge(stop));
+  if (const Status whole = whole_.Work(); !whole.has_value()) {
+    FRESHET_RETURN_IF_ERROR(WholeFailed(whole.error(), stop));
+  }
   StartChunks();
+  StartWhole();
   if (clock_.Monotonic() - shown_ >= kShowInterval) Show();
   return true;
 }
@@ -253,7 +270,8 @@ void LiveSnapshot::LineUp(Nanos now) {
     const auto each = at++;
     const bool ready =
         each->joined && each->phase == Phase::kWanted && each->may_read && now >= each->not_before;
-    if (ready) ready_.splice(ready_.end(), waiting_, each);
+    Tables& list = each->whole ? wholes_ : ready_;
+    if (ready) list.splice(list.end(), waiting_, each);
   }
 }
 
@@ -394,6 +412,12 @@ Status LiveSnapshot::Failed(const ChunkFailed& failed, std::stop_token stop) {
     case ErrorKind::kNotFound:
       FRESHET_RETURN_IF_ERROR(LookAgain(table, stop));
       break;
+    case ErrorKind::kUnsupported: {
+      FRESHET_TRY(const bool keyed, IsKeyed(*table));
+      if (keyed) return Fail(error);
+      ReadWhole(table);
+      break;
+    }
     default:
       return Fail(error);
   }
@@ -445,6 +469,83 @@ void LiveSnapshot::GiveUp(int64_t id, Chunk& chunk, bool again) {
 }
 
 void LiveSnapshot::Forget(int64_t id) { chunks_.erase(id); }
+
+Result<bool> LiveSnapshot::IsKeyed(const Table& table) {
+  const change::TableId ids[] = {table.source.table.id};
+  FRESHET_RETURN_IF_ERROR(catalog_.Load(ids));
+  FRESHET_TRY(const auto schema,
+              catalog_.Resolve(catalog_.Describe(table.source.table, table.source.columns)));
+  return !schema->key_columns().empty();
+}
+
+void LiveSnapshot::ReadWhole(Tables::iterator table) {
+  for (auto& [id, chunk] : chunks_) {
+    if (!chunk.given_up && chunk.table == table) GiveUp(id, chunk, /*again=*/true);
+  }
+  join_.Unwatch(table->source.table.id);
+  table->parts.clear();
+  table->whole = table->replaces = table->may_read = true;
+  table->phase = Phase::kWanted;
+  wholes_.splice(wholes_.end(), active_, table);
+}
+
+void LiveSnapshot::StartWhole() {
+  if (whole_.table().has_value() || allowance_.chunks == 0) return;
+  at_cut_ = std::find_if(wholes_.begin(), wholes_.end(),
+                         [&](const Table& each) { return clock_.Monotonic() >= each.not_before; });
+  if (at_cut_ != wholes_.end()) whole_.Start(at_cut_->source);
+}
+
+/// Reading the table broke off. What was held of its changes is given back before the next try.
+Status LiveSnapshot::WholeFailed(const Error& error, std::stop_token stop) {
+  switch (error.kind) {
+    case ErrorKind::kDenied:
+    case ErrorKind::kUnsupported:
+    case ErrorKind::kMalformed:
+      return Fail(error);
+    default:
+      break;
+  }
+  const auto table = std::exchange(at_cut_, wholes_.end());
+  if (table == wholes_.end()) return {};
+  table->phase = Phase::kWanted;
+  if (table->pause == Nanos(0)) {
+    logging::Warning("a table is read again", {{"error", error.message}});
+  }
+  TryLater(*table, error.message);
+  if (error.kind != ErrorKind::kNotFound) return {};
+  FRESHET_RETURN_IF_ERROR(LookAgain(table, stop));
+  if (table->gone) active_.splice(active_.end(), wholes_, table);
+  return {};
+}
+
+Result<std::shared_ptr<const ChangeBatch>> LiveSnapshot::PlaceWhole(const Position& behind,
+                                                                    Lsn passed) {
+  if (!whole_.table().has_value()) return nullptr;
+  auto placed = whole_.Next(behind, passed);
+  if (!placed.has_value()) {
+    FRESHET_RETURN_IF_ERROR(WholeFailed(placed.error(), {}));
+    return nullptr;
+  }
+  if (at_cut_ == wholes_.end() || placed->batch == nullptr) return std::move(placed->batch);
+  Table& table = *at_cut_;
+  if (placed->began) {
+    table.phase = Phase::kReading;
+    table.since = clock_.Monotonic();
+    table.pause = Nanos(0);
+    table.waits_for.clear();
+  }
+  table.rows += placed->rows;
+  rows_ += placed->rows;
+  if (placed->ends) {
+    table.bytes = whole_.progress().bytes_copied;
+    bytes_ += table.bytes;
+    const auto finished = std::exchange(at_cut_, wholes_.end());
+    active_.splice(active_.end(), wholes_, finished);
+    Finish(finished, *placed->batch);
+  }
+  return std::move(placed->batch);
+}
 
 void LiveSnapshot::TryLater(Table& table, std::string why) {
   table.pause = std::clamp<Nanos>(table.pause * 2, kFirstPause, kLongestPause);
@@ -540,11 +641,14 @@ std::optional<Lsn> LiveSnapshot::awaits() {
   const bool step =
       std::any_of(active_.begin(), active_.end(), [&](Table& table) { return Conclude(table); });
   if (step || !NextToBegin().empty()) return Lsn{};
+  const std::optional<Lsn> whole = whole_.awaits();
+  if (whole == Lsn{}) return whole;
   const ChunkEvent* event = reader_ == nullptr ? nullptr : reader_->Front();
   const auto* piece = event == nullptr ? nullptr : std::get_if<ChunkPiece>(event);
-  if (piece == nullptr) return std::nullopt;
+  if (piece == nullptr) return whole;
   const Chunk& chunk = chunks_.at(piece->id);
-  return chunk.given_up ? Lsn{} : chunk.opened->behind;
+  const Lsn chunks = chunk.given_up ? Lsn{} : chunk.opened->behind;
+  return whole.has_value() ? std::min(*whole, chunks) : chunks;
 }
 
 std::shared_ptr<const ChangeBatch> LiveSnapshot::Announce(const Position& behind) {
@@ -570,6 +674,11 @@ Result<std::shared_ptr<const ChangeBatch>> LiveSnapshot::Next(const Position& be
     FRESHET_RETURN_IF_ERROR(Begin(next, *batch));
     if (!batch->snapshots.empty()) return batch;
   }
+  whole_has_turn_ = !whole_has_turn_;
+  if (whole_has_turn_) {
+    FRESHET_TRY(auto placed, PlaceWhole(behind, passed));
+    if (placed != nullptr) return placed;
+  }
   for (int64_t bytes = 0;;) {
     FRESHET_RETURN_IF_ERROR(TakeEvents({}));
     const ChunkEvent* event = reader_ == nullptr ? nullptr : reader_->Front();
@@ -579,7 +688,7 @@ Result<std::shared_ptr<const ChangeBatch>> LiveSnapshot::Next(const Position& be
     if (piece->end.has_value()) bytes += piece->end->bytes;
     PlacePiece(*batch);
   }
-  if (batch->tables.empty() && batch->snapshots.empty()) return nullptr;
+  if (batch->tables.empty() && batch->snapshots.empty()) return PlaceWhole(behind, passed);
   return batch;
 }
 
@@ -602,11 +711,8 @@ Status LiveSnapshot::Begin(const std::vector<Tables::iterator>& tables, ChangeBa
     active_.splice(active_.end(), ready_, table);
     if (schema->key_columns().empty()) {
       FRESHET_RETURN_IF_ERROR(LookAgain(table, {}));
-      if (table->gone) continue;
-      return Fail(ErrorKind::kUnsupported,
-                  "table {} has no key, so its rows cannot be read beside the stream; give it a "
-                  "primary key, or exclude it",
-                  change::ToString(relation.name));
+      if (!table->gone) ReadWhole(table);
+      continue;
     }
     // Targets learn of a table without rows, too.
     FRESHET_TRY(change::TableChanges none, CopyTextReader(schema).Finish(0));
@@ -758,6 +864,14 @@ SnapshotTable LiveSnapshot::Figures(const Table& table) const {
   out.rows_estimated = table.rows_estimated;
   out.bytes_copied = table.bytes;
   out.waits_for = table.waits_for.empty() ? allowance_.reason : table.waits_for;
+  if (at_cut_ != wholes_.end() && &table == &*at_cut_) {
+    const SnapshotTable whole = whole_.progress();
+    out.bytes_copied = whole.bytes_copied;
+    out.bytes_read = whole.bytes_read;
+    out.bytes_estimated = whole.bytes_estimated;
+    if (out.waits_for.empty()) out.waits_for = whole.waits_for;
+  }
+  if (table.whole) out.rows_copied = table.rows;
   for (const Part& part : table.parts) {
     out.rows_copied += part.plan.rows_read();
     out.bytes_read += part.plan.blocks_read() * kBlockBytes;
@@ -779,7 +893,7 @@ SnapshotTable LiveSnapshot::Figures(const Table& table) const {
 void LiveSnapshot::Show() {
   shown_ = clock_.Monotonic();
   std::vector<SnapshotTable> shown = finished_;
-  for (const Tables* list : {&active_, &ready_, &waiting_}) {
+  for (const Tables* list : {&active_, &wholes_, &ready_, &waiting_}) {
     for (const Table& table : *list) shown.push_back(Figures(table));
   }
   std::sort(shown.begin(), shown.end(),

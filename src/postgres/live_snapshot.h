@@ -25,6 +25,7 @@
 #include "postgres/receiver.h"
 #include "postgres/status_board.h"
 #include "postgres/table_choice.h"
+#include "postgres/whole_read.h"
 
 namespace freshet::postgres {
 
@@ -34,10 +35,12 @@ namespace freshet::postgres {
 /// A table goes through four phases, each of which begins with a step in the log: wanted (its
 /// changes are remembered, and every transaction that ran meanwhile is waited for), reading,
 /// sweeping (rows that an update may have moved past the chunks are read once more), finished.
+/// A table that cannot be read in chunks is read as a whole, at a cut (WholeRead): wanted, reading,
+/// finished; one such at a time.
 ///
 /// Threads: that of the receiver. Its ChunkReader has some of its own, while there are tables.
 /// Errors: what cannot be mended by reading again: kDenied (row-level security, a revoked right),
-/// kUnsupported (no key any more), kMalformed.
+/// kUnsupported, kMalformed.
 class LiveSnapshot final : public Receiver::Inset {
  public:
   /// A table to be read.
@@ -45,6 +48,7 @@ class LiveSnapshot final : public Receiver::Inset {
     ChosenTable table;
     const change::UnfinishedSnapshot* so_far = nullptr;  ///< by the log; null: it knows nothing
     bool replaces = true;                                ///< targets empty it first
+    bool whole = false;  ///< not in chunks: it has no key, or the source is a standby. Replaces
   };
 
   /// Brings a table into the stream.
@@ -80,7 +84,8 @@ class LiveSnapshot final : public Receiver::Inset {
 
   bool has_tables() const { return !ids_.empty(); }
 
-  void Observe(const change::ChangeBatch& batch) override;
+  std::shared_ptr<const change::ChangeBatch> Pass(
+      std::shared_ptr<const change::ChangeBatch> batch) override;
   std::shared_ptr<const change::ChangeBatch> Announce(const change::Position& behind) override;
   Result<bool> Work(std::stop_token stop) override;
   Result<std::shared_ptr<const change::ChangeBatch>> Next(const change::Position& behind,
@@ -112,6 +117,7 @@ class LiveSnapshot final : public Receiver::Inset {
     bool joined = false;  ///< published, let through, and watched
     Phase phase = Phase::kNew;
     bool replaces = true;
+    bool whole = false;          ///< read at a cut, not in chunks
     bool watched_whole = false;  ///< since before it was begun: saw_unchanged() tells all
     uint64_t begun_xid = 0;
     std::vector<Part> parts;
@@ -159,6 +165,14 @@ class LiveSnapshot final : public Receiver::Inset {
   Status Failed(const ChunkFailed& failed, std::stop_token stop);
   void GiveUp(int64_t id, Chunk& chunk, bool again);
   void Forget(int64_t id);
+
+  /// An active table has no key any more: it is read from the start, in the other way.
+  void ReadWhole(Tables::iterator table);
+  void StartWhole();
+  Status WholeFailed(const Error& error, std::stop_token stop);
+  Result<std::shared_ptr<const change::ChangeBatch>> PlaceWhole(const change::Position& behind,
+                                                                change::Lsn passed);
+  Result<bool> IsKeyed(const Table& table);
   void TryLater(Table& table, std::string why);
   void StartChunks();
   std::vector<ChunkTask> NextChunks();
@@ -193,12 +207,16 @@ class LiveSnapshot final : public Receiver::Inset {
   StatusBoard& board_;
   const Clock& clock_;
   ChunkJoin join_;
+  WholeRead whole_;
+  bool whole_has_turn_ = false;          ///< its pieces alternate with those of chunks
   std::unique_ptr<ChunkReader> reader_;  ///< while there are tables
 
-  // A table is in one of three lists.
-  Tables waiting_;  ///< to be announced, to join, for transactions, or after an error
-  Tables ready_;    ///< wanted, for their turn
-  Tables active_;   ///< begun; and those that are gone, whatever they were
+  // A table is in one of four lists.
+  Tables waiting_;           ///< to be announced, to join, for transactions, or after an error
+  Tables ready_;             ///< wanted, for their turn
+  Tables wholes_;            ///< wanted or begun, those that are read as a whole
+  Tables active_;            ///< begun; and those that are gone, whatever they were
+  Tables::iterator at_cut_;  ///< in wholes_, the one that is read; its end: none
   std::unordered_set<uint32_t> ids_;  ///< of all these
   bool to_announce_ = false;          ///< some table is new
 

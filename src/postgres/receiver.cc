@@ -140,7 +140,7 @@ Status Receiver::TakeBatches() {
       emitted_ = {end, 0};
     }
     inside_ = !batch->ends_transaction();
-    if (inset_ != nullptr) inset_->Observe(*batch);
+    if (inset_ != nullptr) batch = inset_->Pass(std::move(batch));
     pending_.push_back(std::move(batch));
   }
   return {};

@@ -50,8 +50,10 @@ class Receiver {
    public:
     virtual ~Inset() = default;
 
-    /// The stream goes on with `batch`: each in order, before Next() that follows it.
-    virtual void Observe(const change::ChangeBatch& batch) = 0;
+    /// The stream goes on with `batch`: each in order, before Next() that follows it. Returns what
+    /// of it goes on now, with the same transactions; what is left out follows by Next().
+    virtual std::shared_ptr<const change::ChangeBatch> Pass(
+        std::shared_ptr<const change::ChangeBatch> batch) = 0;
 
     /// Moves what goes on beside the stream. True while there is anything to place, now or later.
     virtual Result<bool> Work(std::stop_token stop) = 0;

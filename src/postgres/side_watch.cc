@@ -29,7 +29,7 @@ Result<bool> SideWatch::LookAfter(bool check_slot, const std::vector<std::string
                 options_.publication, notice, kRepairGap);
   }
   if (!catalog_.connection().Consume().has_value()) {
-    auto again = Connection::Connect(options_.url, {}, stop);
+    auto again = Connection::Connect(options_.url, BesideStream(), stop);
     if (!again.has_value()) {
       // The stream itself still works: only a server that shuts down turns us away so.
       return again.error().kind != ErrorKind::kUnavailable;

@@ -16,6 +16,10 @@
 
 namespace freshet::postgres {
 
+/// How the session beside a stream is opened. The stream waits for its answers, and those who read
+/// rows wait for the stream, maybe with locks: so it must not wait long for a lock itself.
+inline SessionOptions BesideStream() { return {.settings = {{"lock_timeout", "1000"}}}; }
+
 /// Looks after what a stream does not tell: is the session beside it alive, what does the slot hold
 /// back, is the walsender held up by a standby, does the publication still send all that it sent.
 class SideWatch final : public Receiver::Companion {

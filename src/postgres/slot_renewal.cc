@@ -30,7 +30,7 @@ Status CheckSameHistory(const ServerIdentity& server, const change::SourceIdenti
   return {};
 }
 
-/// The tables whose rows must be read anew. Errors: kUnsupported when the rows of one cannot be.
+/// The tables whose rows must be read anew.
 Result<std::vector<change::TableId>> TablesToRead(Catalog& catalog, const Options& options,
                                                   std::stop_token stop) {
   FRESHET_TRY(const TableFilter filter, TableFilter::Create(options.tables, options.exclude));
@@ -40,22 +40,10 @@ Result<std::vector<change::TableId>> TablesToRead(Catalog& catalog, const Option
   FRESHET_TRY(const auto publication,
               InspectPublication(catalog.connection(), options.publication, stop));
   std::vector<change::TableId> ids;
-  for (const CatalogTable& table : chosen) ids.push_back(table.id);
-  FRESHET_RETURN_IF_ERROR(catalog.Load(ids, stop));
-  ids.clear();
   for (const CatalogTable& table : chosen) {
     const PublishedTable* published =
         publication.has_value() ? publication->Find(table.name) : nullptr;
     if (publication.has_value() && published == nullptr) continue;  // CheckTables() warned of it
-    FRESHET_TRY(const auto schema, catalog.Resolve(catalog.Describe(
-                                       table, published != nullptr ? published->columns
-                                                                   : std::vector<std::string>())));
-    if (schema->key_columns().empty()) {
-      return Fail(ErrorKind::kUnsupported,
-                  "table {} has no key, so its rows cannot be read while the stream goes on; give "
-                  "it a primary key, exclude it, or {}",
-                  change::ToString(table.name), kNewLog);
-    }
     ids.push_back(table.id);
   }
   return ids;

@@ -10,10 +10,17 @@
 #include "postgres/copy_text.h"
 
 namespace freshet::postgres {
+
+using std::chrono::duration_cast;
+using std::chrono::milliseconds;
+
 namespace {
 
 constexpr int64_t kBlockBytes = 8'192;
 constexpr int64_t kMaxWorkers = 64;
+
+/// The first session waits longer for a lock: nobody waits for it yet.
+constexpr milliseconds kLaterLockTimeout{1'000};
 
 /// A run of blocks of one table: what one COPY reads.
 struct Range {
@@ -250,11 +257,17 @@ Result<std::unique_ptr<SnapshotReader>> SnapshotReader::Import(const Options& op
     }
     sessions.push_back(std::move(session));
   }
-  for (const CatalogTable& table : tables) {
-    FRESHET_RETURN_IF_ERROR(sessions.front().Execute(
-        fmt::format("LOCK TABLE {}{} IN ACCESS SHARE MODE", table.partitioned ? "" : "ONLY ",
-                    QuotedName(table.name)),
-        stop));
+  // In every session: one that locks a table when it comes to read it would wait for somebody who
+  // waits for another one of ours, for ever.
+  milliseconds patience = duration_cast<milliseconds>(options.snapshot_timeout);
+  for (Connection& session : sessions) {
+    for (const CatalogTable& table : tables) {
+      FRESHET_RETURN_IF_ERROR(session.Execute(
+          fmt::format("SET LOCAL lock_timeout = {}; LOCK TABLE {}{} IN ACCESS SHARE MODE",
+                      patience.count(), table.partitioned ? "" : "ONLY ", QuotedName(table.name)),
+          stop));
+    }
+    patience = std::min(patience, kLaterLockTimeout);
   }
   return std::unique_ptr<SnapshotReader>(
       new SnapshotReader(std::make_unique<Impl>(options, std::move(sessions))));

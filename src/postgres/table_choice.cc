@@ -52,11 +52,12 @@ std::vector<std::pair<uint32_t, uint32_t>> Choice::Filenodes() const {
   return out;
 }
 
-Result<Choice> Choose(Catalog& catalog, const TableFilter& filter, const std::string& publication,
-                      std::stop_token stop) {
-  FRESHET_TRY(const std::vector<CatalogTable> all, catalog.Tables(stop));
-  FRESHET_TRY(const std::vector<CatalogTable> chosen,
-              ChooseTables(all, filter, catalog.connection().server_major()));
+namespace {
+
+/// `chosen` out of `all`, with what publication and catalog say of them.
+Result<Choice> Describe(Catalog& catalog, const std::vector<CatalogTable>& all,
+                        const std::vector<CatalogTable>& chosen, const std::string& publication,
+                        std::stop_token stop) {
   FRESHET_TRY(const std::optional<Publication> there,
               InspectPublication(catalog.connection(), publication, stop));
   Choice out;
@@ -79,6 +80,26 @@ Result<Choice> Choose(Catalog& catalog, const TableFilter& filter, const std::st
   return out;
 }
 
+}  // namespace
+
+Result<Choice> Choose(Catalog& catalog, const TableFilter& filter, const std::string& publication,
+                      std::stop_token stop) {
+  FRESHET_TRY(const std::vector<CatalogTable> all, catalog.Tables(stop));
+  FRESHET_TRY(const std::vector<CatalogTable> chosen,
+              ChooseTables(all, filter, catalog.connection().server_major()));
+  return Describe(catalog, all, chosen, publication, stop);
+}
+
+Result<std::optional<ChosenTable>> ChooseOne(Catalog& catalog, change::TableId table,
+                                             const std::string& publication, std::stop_token stop) {
+  FRESHET_TRY(const std::vector<CatalogTable> all, catalog.Tables(stop));
+  const auto found = std::find_if(all.begin(), all.end(),
+                                  [&](const CatalogTable& each) { return each.id == table; });
+  if (found == all.end()) return std::optional<ChosenTable>();
+  FRESHET_TRY(Choice choice, Describe(catalog, all, {*found}, publication, stop));
+  return std::optional(std::move(choice.tables.front()));
+}
+
 Status Publish(Catalog& catalog, const CatalogTable& table, const std::string& publication,
                std::stop_token stop) {
   if (const std::string why = ReasonNotToPublish(table); !why.empty()) {
@@ -89,7 +110,7 @@ Status Publish(Catalog& catalog, const CatalogTable& table, const std::string& p
   // The stream waits for this: not long for a lock.
   FRESHET_RETURN_IF_ERROR(connection.Execute("SET lock_timeout = '1s'", stop));
   const Status added = connection.Execute(sql, stop);
-  FRESHET_RETURN_IF_ERROR(connection.Execute("ROLLBACK; SET lock_timeout = 0", stop));
+  FRESHET_RETURN_IF_ERROR(connection.Execute("ROLLBACK; RESET lock_timeout", stop));
   if (added.has_value()) {
     logging::Info("the publication carries another table",
                   {{"publication", publication}, {"table", change::ToString(table.name)}});

@@ -48,6 +48,10 @@ struct Choice {
 Result<Choice> Choose(Catalog& catalog, const TableFilter& filter, const std::string& publication,
                       std::stop_token stop);
 
+/// The same of one table; none when it is gone.
+Result<std::optional<ChosenTable>> ChooseOne(Catalog& catalog, change::TableId table,
+                                             const std::string& publication, std::stop_token stop);
+
 /// Has the publication carry a table that it does not carry yet.
 ///
 /// Every later transaction's changes of it are streamed; one that ran at that moment may be

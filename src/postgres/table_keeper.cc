@@ -32,7 +32,9 @@ Status TableKeeper::WantMissing(const Choice& choice, const change::SnapshotLedg
   for (const auto& [id, unfinished] : snapshots.unfinished()) {
     left_out_.erase(id.value);
     if (const ChosenTable* chosen = choice.Find(id)) {
-      wanted.push_back({.table = *chosen, .so_far = &unfinished});
+      FRESHET_TRY(LiveSnapshot::Wanted each, Describe(*chosen));
+      each.so_far = &unfinished;
+      wanted.push_back(std::move(each));
     } else {
       snapshot.DoNotWant(id);
     }
@@ -41,13 +43,9 @@ Status TableKeeper::WantMissing(const Choice& choice, const change::SnapshotLedg
     const uint32_t id = chosen.table.id.value;
     if (any_ || (known_.contains(id) && !left_out_.contains(id))) continue;
     if (snapshots.unfinished().contains(chosen.table.id)) continue;
-    if (const Status key = CheckKey(chosen); !key.has_value()) {
-      if (key.error().kind != ErrorKind::kUnsupported) return key;
-      return Fail(ErrorKind::kGap, "table {} came later than the log, and {}",
-                  change::ToString(chosen.table.name), key.error().message);
-    }
+    FRESHET_TRY(LiveSnapshot::Wanted each, Describe(chosen));
     known_.insert(id);
-    wanted.push_back({.table = chosen});
+    wanted.push_back(std::move(each));
     if (left_out_.contains(id)) wanted.back().table.published = false;  // Join() sees to it
   }
   return snapshot.Want(std::move(wanted), stop);
@@ -69,13 +67,9 @@ Status TableKeeper::Serve(LiveSnapshot& snapshot, std::stop_token stop) {
               "the stream begins anew without the tables that are not chosen any more");
 }
 
-Status TableKeeper::CheckKey(const ChosenTable& table) {
+Result<LiveSnapshot::Wanted> TableKeeper::Describe(const ChosenTable& table) {
   FRESHET_TRY(const auto schema, catalog_.Resolve(table.relation));
-  if (!schema->key_columns().empty()) return {};
-  return Fail(ErrorKind::kUnsupported,
-              "table {} has no key, so its rows cannot be read beside the stream; give it a "
-              "primary key, exclude it, or begin with a new log folder and slot",
-              change::ToString(table.table.name));
+  return LiveSnapshot::Wanted{.table = table, .whole = schema->key_columns().empty()};
 }
 
 Result<bool> TableKeeper::Choose(const std::vector<std::string>& tables,
@@ -93,9 +87,9 @@ Result<bool> TableKeeper::Choose(const std::vector<std::string>& tables,
     const uint32_t id = each.table.id.value;
     if (known_.contains(id) && !left_out_.contains(id)) continue;
     if (snapshot.Has(each.table.id)) continue;
-    FRESHET_RETURN_IF_ERROR(CheckKey(each));
-    wanted.push_back({.table = each});
-    wanted.back().table.published = false;  // the gate has to let it through, too
+    FRESHET_TRY(LiveSnapshot::Wanted joining, Describe(each));
+    joining.table.published = false;  // the gate has to let it through, too
+    wanted.push_back(std::move(joining));
   }
   const bool fewer = std::any_of(known_.begin(), known_.end(), [&](uint32_t id) {
     return there_.contains(id) && !chosen.contains(id) && !left_out_.contains(id);
@@ -131,8 +125,8 @@ Status TableKeeper::ReadAgain(const change::TableName& table, bool replaces, Liv
   if (snapshot.Has(chosen->table.id)) {
     return Fail(ErrorKind::kBusy, "the rows of table {} are being read", change::ToString(table));
   }
-  FRESHET_RETURN_IF_ERROR(CheckKey(*chosen));
-  LiveSnapshot::Wanted wanted{.table = *chosen, .replaces = replaces};
+  FRESHET_TRY(LiveSnapshot::Wanted wanted, Describe(*chosen));
+  wanted.replaces = replaces;
   wanted.table.published = false;  // Join() looks again
   return snapshot.Want({std::move(wanted)}, stop);
 }
@@ -146,7 +140,6 @@ Result<std::optional<ChosenTable>> TableKeeper::Join(change::TableId table, std:
     return *chosen;
   };
   FRESHET_TRY(std::optional<ChosenTable> chosen, find());
-  FRESHET_RETURN_IF_ERROR(CheckKey(*chosen));
   if (!chosen->published) {
     FRESHET_RETURN_IF_ERROR(Publish(catalog_, chosen->table, options_.publication, stop));
     FRESHET_TRY(chosen, find());

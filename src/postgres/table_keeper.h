@@ -41,7 +41,7 @@ class TableKeeper final : public SchemaSource, public LiveSnapshot::Joiner {
               Ids& left_out);
 
   /// Wants what the log lacks: unfinished snapshots go on, tables that it does not know begin.
-  /// Errors: kGap for one that has no key, and those of LiveSnapshot::Want().
+  /// Errors: those of LiveSnapshot::Want().
   Status WantMissing(const Choice& choice, const change::SnapshotLedger& snapshots,
                      LiveSnapshot& snapshot, std::stop_token stop);
 
@@ -52,19 +52,21 @@ class TableKeeper final : public SchemaSource, public LiveSnapshot::Joiner {
 
  private:
   /// Chooses other tables from now on. True: the stream has to begin anew for it.
-  /// Errors, with the choice as before: kConfig, kNotFound, kUnsupported (a table without a key).
+  /// Errors, with the choice as before: kConfig, kNotFound, kUnsupported (`snapshot: never`).
   Result<bool> Choose(const std::vector<std::string>& tables,
                       const std::vector<std::string>& exclude, LiveSnapshot& snapshot,
                       std::stop_token stop);
 
   /// Wants a chosen table's rows once more. Errors: kConfig (not chosen, snapshot: never),
-  /// kNotFound, kBusy (being read), kUnsupported (no key).
+  /// kNotFound, kBusy (being read).
   Status ReadAgain(const change::TableName& table, bool replaces, LiveSnapshot& snapshot,
                    std::stop_token stop);
 
   /// Errors: kUnavailable for a table whose rows have to be wanted first: the stream begins anew.
   Status Admit(change::TableId id);
-  Status CheckKey(const ChosenTable& table);
+
+  /// What is to be wanted of a table. One without a key cannot be read in chunks.
+  Result<LiveSnapshot::Wanted> Describe(const ChosenTable& table);
 
   Options& options_;
   Catalog& catalog_;
