@@ -41,11 +41,13 @@ constexpr size_t kMaxTables = 100'000;
 class Assembler::Impl {
  public:
   Impl(const AssemblerLimits& limits, SchemaSource& schemas, const change::Position& resume,
-       std::optional<Transaction> open, Spool* spool)
+       std::optional<Transaction> open, Spool* spool, TextRules text)
       : limits_{.batch_rows = std::max<int64_t>(limits.batch_rows, 1),
                 .batch_bytes = std::clamp<int64_t>(limits.batch_bytes, 1, kMaxBatchBytes)},
         schemas_(schemas),
         spool_(spool),
+        converter_(text.converter),
+        builder_(std::move(text)),
         received_end_(resume.commit_end),
         batched_end_(resume.commit_end),
         // Without an open transaction the ordinal counts pieces of snapshots, not the stream's.
@@ -82,7 +84,9 @@ class Assembler::Impl {
       const size_t size = message.size() - sizeof(arrived);
       std::memcpy(&arrived, message.data() + size, sizeof(arrived));
       FRESHET_TRY(pgoutput::Message parsed, parser_.Parse(message.first(size)));
-      FRESHET_RETURN_IF_ERROR(Apply(std::get<pgoutput::Relation>(parsed), arrived));
+      auto& relation = std::get<pgoutput::Relation>(parsed);
+      ReadNames(relation);
+      FRESHET_RETURN_IF_ERROR(Apply(relation, arrived));
     }
     return {};
   }
@@ -237,11 +241,22 @@ class Assembler::Impl {
 
   Status On(pgoutput::Origin& origin) {
     if (!open_.has_value()) return OutOfPlace("Origin outside of a transaction");
-    open_->origin = origin.name;
+    open_->origin = converter_->Name(origin.name);
     return {};
   }
 
-  Status On(pgoutput::Relation& relation) { return Apply(relation, ++relations_arrived_); }
+  Status On(pgoutput::Relation& relation) {
+    ReadNames(relation);
+    return Apply(relation, ++relations_arrived_);
+  }
+
+  /// Names arrive in the database's encoding.
+  void ReadNames(pgoutput::Relation& relation) const {
+    if (converter_->is_utf8()) return;
+    relation.schema = converter_->Name(relation.schema);
+    relation.table = converter_->Name(relation.table);
+    for (auto& column : relation.columns) column.name = converter_->Name(column.name);
+  }
 
   Status Apply(pgoutput::Relation& relation, uint64_t arrived) {
     const auto [at, is_new] = tables_.try_emplace(relation.id.value);
@@ -291,7 +306,7 @@ class Assembler::Impl {
         .ordinal = 0,
         .transactional = message.transactional,
         .lsn = message.lsn,
-        .prefix = std::string(message.prefix),
+        .prefix = converter_->Name(message.prefix),
         .content = std::string(reinterpret_cast<const char*>(message.content.data()),
                                message.content.size())};
     if (message.transactional) {
@@ -454,6 +469,7 @@ class Assembler::Impl {
   const AssemblerLimits limits_;
   SchemaSource& schemas_;
   Spool* const spool_;
+  const std::shared_ptr<TextConverter> converter_;
   pgoutput::Parser parser_;
   BatchBuilder builder_;
   std::unordered_map<uint32_t, Table> tables_;  ///< by oid; nodes do not move
@@ -477,8 +493,10 @@ class Assembler::Impl {
 };
 
 Assembler::Assembler(const AssemblerLimits& limits, SchemaSource& schemas,
-                     const change::Position& resume, std::optional<Transaction> open, Spool* spool)
-    : impl_(std::make_unique<Impl>(limits, schemas, resume, std::move(open), spool)) {}
+                     const change::Position& resume, std::optional<Transaction> open, Spool* spool,
+                     TextRules text)
+    : impl_(std::make_unique<Impl>(limits, schemas, resume, std::move(open), spool,
+                                   std::move(text))) {}
 
 Assembler::~Assembler() = default;
 

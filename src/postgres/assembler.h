@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "change/change_batch.h"
 #include "postgres/schema_source.h"
+#include "postgres/text_encoding.h"
 
 namespace freshet::postgres {
 
@@ -52,7 +53,8 @@ struct AssemblerCounters {
 ///
 /// Threads: one. Errors: kMalformed (bytes that are no such message, a row of an unknown table, a
 /// value that is no text of its type), kUnsupported (two-phase transactions, streamed ones without
-/// a spool, binary values, text that is not UTF-8, a message above 1 GiB, too many tables), kGap
+/// a spool, binary values, invalid text where it is to fail, a message above 1 GiB, too many
+/// tables), kGap
 /// (the transaction to be completed after a resume is not the one that arrives), and what the
 /// SchemaSource and the Spool return.
 /// After an error the assembler is of no more use.
@@ -64,10 +66,11 @@ class Assembler {
   /// Goes on after `resume`: transactions that end at or before it are dropped. With an ordinal,
   /// `open` names the transaction whose first `resume.ordinal` changes are dropped as well; the
   /// batches go on with its next part (begins = false). `schemas` and `spool` must outlive the
-  /// assembler. A new connection begins with an empty spool.
+  /// assembler. A new connection begins with an empty spool. `text`: how the server's bytes become
+  /// text, of names as of values.
   Assembler(const AssemblerLimits& limits, SchemaSource& schemas,
             const change::Position& resume = {}, std::optional<change::Transaction> open = {},
-            Spool* spool = nullptr);
+            Spool* spool = nullptr, TextRules text = {});
   ~Assembler();
   Assembler(const Assembler&) = delete;
   Assembler& operator=(const Assembler&) = delete;

@@ -75,7 +75,7 @@ Result<change::Position> Backlog::Run(change::Position position,
     // behind `upto` come again from their start.
     const change::Position resume = open.has_value() ? position : change::Position{have, 0};
     Assembler assembler(request_.limits, schemas_, resume, std::exchange(open, std::nullopt),
-                        spool.get());
+                        spool.get(), {session_.converter(), request_.invalid_text});
     Status read = ReadRound(assembler, spool.get(), upto, stop);
     spool_full_ = spool != nullptr && spool->full();
     if (!read.has_value()) return Fail(std::move(read).error());

@@ -52,6 +52,7 @@ class Backlog {
     std::string publication;
     uint64_t threshold = 0;  ///< bytes of WAL; with less to catch up with, Run() ends
     AssemblerLimits limits;
+    InvalidText invalid_text = InvalidText::kQuarantine;
     std::optional<SpoolOptions> spool;  ///< none: transactions that run are not asked for
   };
 

@@ -14,7 +14,7 @@ using BatchPtr = std::shared_ptr<const ChangeBatch>;
 
 }  // namespace
 
-BatchBuilder::BatchBuilder() = default;
+BatchBuilder::BatchBuilder(TextRules text) : text_(std::move(text)) {}
 BatchBuilder::~BatchBuilder() = default;
 
 Status BatchBuilder::AddRow(TableSlot& table, change::ChangeKind kind, int64_t ordinal,
@@ -130,7 +130,7 @@ Result<BatchPtr> BatchBuilder::Take() {
 TableBuilder& BatchBuilder::BuilderOf(TableSlot& table) {
   if (table.open == nullptr) [[unlikely]] {
     auto builder = table.spare != nullptr ? std::move(table.spare)
-                                          : std::make_unique<TableBuilder>(table.schema);
+                                          : std::make_unique<TableBuilder>(table.schema, text_);
     table.open = builder.get();
     tables_.push_back({.slot = &table, .builder = std::move(builder)});
   }

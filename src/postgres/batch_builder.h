@@ -37,7 +37,7 @@ class BatchBuilder {
   static constexpr size_t kDecodeBytes = size_t{128} << 10;
   static constexpr size_t kAloneBytes = size_t{1} << 20;
 
-  BatchBuilder();
+  explicit BatchBuilder(TextRules text = {});
   ~BatchBuilder();
 
   /// Adds a row image of the open transaction.
@@ -90,6 +90,7 @@ class BatchBuilder {
   Status DecodeAll();
   Result<std::shared_ptr<const change::ChangeBatch>> Take();
 
+  const TextRules text_;
   TextArena arena_;
   std::vector<OpenTable> tables_;                  ///< by first row
   std::vector<change::Transaction> transactions_;  ///< whole ones

@@ -515,7 +515,7 @@ Status CaptureImpl::CatchUpBacklog(Session& session, change::Position& position,
   if (wants) return {};
   FRESHET_TRY(Connection connection, Connection::Connect(options_.url, {}, session.stop));
   SideWatch watch(options_, session.catalog, board_, clock_);
-  TableGate gate(session.filter, choice.Relations());
+  TableGate gate(session.filter, choice.Relations(), session.catalog.connection().converter());
   TableKeeper tables(options_, session.catalog, gate, watch, desk_, session.filter, choice,
                      session.known, left_out_);
   Backlog backlog(
@@ -524,6 +524,7 @@ Status CaptureImpl::CatchUpBacklog(Session& session, change::Position& position,
        .publication = options_.publication,
        .threshold = static_cast<uint64_t>(options_.catch_up_threshold.bytes),
        .limits = {.batch_rows = options_.batch_rows, .batch_bytes = options_.batch_bytes.bytes},
+       .invalid_text = options_.invalid_text,
        .spool = SpoolFor(session)},
       session.catalog, tables, gate, session.output, watch, board_, clock_);
   auto end = backlog.Run(position, open, session.stop);
@@ -571,7 +572,7 @@ Status CaptureImpl::Stream(Session& session, Connection walsender, const change:
   }
   board_.Update([](CaptureStatus& status) { status.streamed = true; });
   logging::Info("streaming", {{"from", change::ToString(position)}});
-  TableGate gate(session.filter, choice.Relations());
+  TableGate gate(session.filter, choice.Relations(), session.catalog.connection().converter());
   TableKeeper tables(options_, session.catalog, gate, watch, desk_, session.filter, choice,
                      std::move(session.known), left_out_);
   LiveSnapshot snapshot(options_, session.catalog, tables, board_, clock_);
@@ -580,7 +581,8 @@ Status CaptureImpl::Stream(Session& session, Connection walsender, const change:
   const bool inside = open.has_value();
   Assembler assembler(
       {.batch_rows = options_.batch_rows, .batch_bytes = options_.batch_bytes.bytes}, tables,
-      {position.commit_end, inside ? position.ordinal : 0}, std::move(open), spool.get());
+      {position.commit_end, inside ? position.ordinal : 0}, std::move(open), spool.get(),
+      {session.catalog.connection().converter(), options_.invalid_text});
   Receiver receiver(std::move(stream), assembler, spool.get(), gate, session.output, watch, board_,
                     clock_,
                     {.status_interval = options_.status_interval,

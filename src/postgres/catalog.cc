@@ -88,18 +88,21 @@ Result<std::vector<CatalogTable>> Catalog::Tables(std::stop_token stop) {
       "AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') "
       "ORDER BY n.nspname, c.relname";
   FRESHET_TRY(const Rows rows, connection_.Query(sql, stop));
+  const bool all_text = connection_.converter()->is_utf8();
   std::vector<CatalogTable> out;
   out.reserve(static_cast<size_t>(rows.size()));
   for (int i = 0; i < rows.size(); ++i) {
-    out.push_back({.id = TableId{Oid(rows, i, 0)},
-                   .name = {std::string(rows.at(i, 1)), std::string(rows.at(i, 2))},
-                   .partitioned = rows.boolean(i, 3),
-                   .root = TableId{Oid(rows, i, 4)},
-                   .logged = rows.boolean(i, 5),
-                   .identity = IdentityOf(rows.at(i, 6)),
-                   .identity_usable = rows.boolean(i, 7),
-                   .may_select = rows.boolean(i, 8),
-                   .filenode = Oid(rows, i, 9)});
+    out.push_back(
+        {.id = TableId{Oid(rows, i, 0)},
+         .name = {std::string(rows.at(i, 1)), std::string(rows.at(i, 2))},
+         .partitioned = rows.boolean(i, 3),
+         .root = TableId{Oid(rows, i, 4)},
+         .logged = rows.boolean(i, 5),
+         .identity = IdentityOf(rows.at(i, 6)),
+         .identity_usable = rows.boolean(i, 7),
+         .may_select = rows.boolean(i, 8),
+         .name_is_text = all_text || !(LooksExact(rows.at(i, 1)) || LooksExact(rows.at(i, 2))),
+         .filenode = Oid(rows, i, 9)});
   }
   return out;
 }
@@ -274,6 +277,13 @@ Result<std::shared_ptr<const change::TableSchema>> Catalog::Resolve(
   }
   std::vector<change::Column> columns;
   for (const pgoutput::RelationColumn& from : relation.columns) {
+    if (!connection_.converter()->is_utf8() && LooksExact(from.name)) {
+      return Fail(ErrorKind::kUnsupported,
+                  "table {}, column {}: its name has bytes that are not valid in the database's "
+                  "encoding {}; rename the column, or exclude the table",
+                  change::ToString({relation.schema, relation.table}), from.name,
+                  connection_.converter()->encoding());
+    }
     change::Column column;
     column.name = from.name;
     column.type_oid = from.type_oid;
@@ -328,6 +338,15 @@ Result<std::vector<CatalogTable>> ChooseTables(const std::vector<CatalogTable>& 
     return Fail(ErrorKind::kNotFound,
                 "no table matches {}; correct `tables` and `exclude`, or make the tables first",
                 filter.globs());
+  }
+  const auto unnamed =
+      std::find_if(out.begin(), out.end(), [](const auto& table) { return !table.name_is_text; });
+  if (unnamed != out.end()) {
+    return Fail(ErrorKind::kUnsupported,
+                "the name of table {} (its bytes in hexadecimal) is not valid in the database's "
+                "encoding; rename it: SELECT format('ALTER TABLE %s RENAME TO ...', {}::regclass), "
+                "or exclude it",
+                change::ToString(unnamed->name), unnamed->id.value);
   }
   return out;
 }

@@ -31,6 +31,7 @@ struct CatalogTable {
   change::ReplicaIdentity identity = change::ReplicaIdentity::kDefault;
   bool identity_usable = false;  ///< updates and deletes do not fail once published
   bool may_select = false;       ///< of this session's role
+  bool name_is_text = true;      ///< false: bytes that the database's encoding does not have
   uint32_t filenode = 0;         ///< changes when the table is rewritten; 0 for partitioned ones
 };
 
@@ -86,7 +87,8 @@ class Catalog final : public SchemaSource {
 /// `major` publishes them. From 13 on a chosen partition root stands for its partitions, whose
 /// changes come under its name; before, the leaf partitions stand for it.
 ///
-/// Errors: kNotFound when a table named exactly is not there, or nothing matches at all.
+/// Errors: kNotFound when a table named exactly is not there, or nothing matches at all;
+/// kUnsupported for a chosen table whose name is no text.
 Result<std::vector<CatalogTable>> ChooseTables(const std::vector<CatalogTable>& all,
                                                const TableFilter& filter, int major);
 

@@ -47,13 +47,39 @@ std::string KeyColumns(const change::TableSchema& schema) {
   return out;
 }
 
+/// Whether a key's value is written as the hexadecimal of its bytes: text of a database where it
+/// may not be valid.
+bool AsBytes(const change::Column& column, bool text_as_bytes) {
+  return text_as_bytes && (column.type.kind == change::LogicalKind::kText ||
+                           column.type.kind == change::LogicalKind::kExactText);
+}
+
+std::string KeyValues(const change::TableSchema& schema, bool text_as_bytes) {
+  std::string out;
+  for (const int index : schema.key_columns()) {
+    const change::Column& column = schema.columns()[static_cast<size_t>(index)];
+    const std::string name = Connection::QuoteIdentifier(column.name);
+    if (!out.empty()) out += ", ";
+    out += AsBytes(column, text_as_bytes)
+               ? fmt::format("encode(convert_to({}::text, getdatabaseencoding()), 'hex')", name)
+               : name;
+  }
+  return out;
+}
+
 /// "(a, b) > ('1', '2')"
 std::string CompareKey(const change::TableSchema& schema, std::string_view comparison,
-                       const std::vector<std::string>& key) {
+                       const std::vector<std::string>& key, bool text_as_bytes) {
   std::string values;
-  for (const std::string& value : key) {
+  for (size_t i = 0; i < key.size(); ++i) {
+    const auto index = static_cast<size_t>(schema.key_columns()[i]);
+    const change::Column& column = schema.columns()[index];
+    const std::string literal = Connection::QuoteLiteral(key[i]);
     if (!values.empty()) values += ", ";
-    values += Connection::QuoteLiteral(value);
+    values += AsBytes(column, text_as_bytes)
+                  ? fmt::format("convert_from(decode({}, 'hex'), getdatabaseencoding())::{}",
+                                literal, column.type_name)
+                  : literal;
   }
   return fmt::format("({}) {} ({})", KeyColumns(schema), comparison, values);
 }
@@ -61,7 +87,7 @@ std::string CompareKey(const change::TableSchema& schema, std::string_view compa
 }  // namespace
 
 std::string ChunkCopySql(const ChunkTask& task, const change::TableSchema& schema,
-                         const std::vector<std::string>& upto_key) {
+                         const std::vector<std::string>& upto_key, bool text_as_bytes) {
   std::string columns;
   for (const change::Column& column : schema.columns()) {
     if (!columns.empty()) columns += ", ";
@@ -71,8 +97,9 @@ std::string ChunkCopySql(const ChunkTask& task, const change::TableSchema& schem
   if (!task.row_filter.empty()) conditions.push_back("(" + task.row_filter + ")");
   const ChunkRange& range = task.range;
   if (range.by_key) {
-    if (!range.after_key.empty()) conditions.push_back(CompareKey(schema, ">", range.after_key));
-    if (!upto_key.empty()) conditions.push_back(CompareKey(schema, "<=", upto_key));
+    if (!range.after_key.empty())
+      conditions.push_back(CompareKey(schema, ">", range.after_key, text_as_bytes));
+    if (!upto_key.empty()) conditions.push_back(CompareKey(schema, "<=", upto_key, text_as_bytes));
   } else {
     if (range.blocks.first > 0) {
       conditions.push_back(fmt::format("ctid >= '({},0)'", range.blocks.first));
@@ -229,7 +256,7 @@ class ChunkReader::Impl {
   Status ReadRows(Connection& session, Reading& reading, const ChunkOpened& opened) {
     const auto begun = clock_.Monotonic();
     const ChunkTask& task = reading.tasks[reading.ended];
-    CopyTextReader rows(opened.schema);
+    CopyTextReader rows(opened.schema, {session.converter(), options_.invalid_text});
     ChunkEnd end;
     const auto take = [&]() -> Status {
       reading.rows += rows.rows();
@@ -247,8 +274,9 @@ class ChunkReader::Impl {
       if (task.range.by_key && !all) {
         FRESHET_TRY(end.last_key, FindEnd(session, task, *opened.schema, reading.stop));
       }
-      FRESHET_RETURN_IF_ERROR(
-          session.StartCopyOut(ChunkCopySql(task, *opened.schema, end.last_key), reading.stop));
+      const bool text_as_bytes = !session.converter()->is_utf8();
+      FRESHET_RETURN_IF_ERROR(session.StartCopyOut(
+          ChunkCopySql(task, *opened.schema, end.last_key, text_as_bytes), reading.stop));
       for (CopyMessage row;;) {
         FRESHET_TRY(const bool more, session.ReadCopy(row, reading.stop));
         if (!more) break;
@@ -338,13 +366,15 @@ class ChunkReader::Impl {
   static Result<std::vector<std::string>> FindEnd(Connection& session, const ChunkTask& task,
                                                   const change::TableSchema& schema,
                                                   std::stop_token stop) {
-    const std::string keys = KeyColumns(schema);
-    const std::string after = task.range.after_key.empty()
-                                  ? ""
-                                  : " WHERE " + CompareKey(schema, ">", task.range.after_key);
+    const bool text_as_bytes = !session.converter()->is_utf8();
+    const std::string after =
+        task.range.after_key.empty()
+            ? ""
+            : " WHERE " + CompareKey(schema, ">", task.range.after_key, text_as_bytes);
     FRESHET_TRY(const Rows rows,
-                session.Query(fmt::format("SELECT {0} FROM {1}{2} ORDER BY {0} OFFSET {3} LIMIT 1",
-                                          keys, From(task.part), after, task.range.most_rows - 1),
+                session.Query(fmt::format("SELECT {} FROM {}{} ORDER BY {} OFFSET {} LIMIT 1",
+                                          KeyValues(schema, text_as_bytes), From(task.part), after,
+                                          KeyColumns(schema), task.range.most_rows - 1),
                               stop));
     std::vector<std::string> out;
     for (int i = 0; rows.size() == 1 && i < rows.columns(); ++i) out.emplace_back(rows.at(0, i));

@@ -108,8 +108,9 @@ class ChunkReader {
 };
 
 /// "COPY (SELECT ... FROM ... WHERE ...) TO STDOUT" of a chunk with these columns. `upto_key`: of
-/// by_key, where it ends; empty: at the last row.
+/// by_key, where it ends; empty: at the last row. `text_as_bytes`: keys of text are given as the
+/// hexadecimal of their bytes.
 std::string ChunkCopySql(const ChunkTask& task, const change::TableSchema& schema,
-                         const std::vector<std::string>& upto_key);
+                         const std::vector<std::string>& upto_key, bool text_as_bytes = false);
 
 }  // namespace freshet::postgres

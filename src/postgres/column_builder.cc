@@ -143,13 +143,14 @@ tl::unexpected<Error> Malformed(const LogicalType& type) {
 /// What every column has: its type, nulls and unchanged rows.
 class ColumnBase : public ColumnBuilder {
  public:
-  explicit ColumnBase(const LogicalType& type)
-      : type_(type), arrow_type_(change::ArrowType(type)) {}
+  ColumnBase(const LogicalType& type, const TextRules& text)
+      : type_(type), text_(text), arrow_type_(change::ArrowType(type)) {}
 
   int64_t length() const override { return length_; }
 
  protected:
   const LogicalType& type() const { return type_; }
+  const TextRules& text() const { return text_; }
 
   /// Marks `row` as null. `cell` says why; a value that is there is an exception.
   Status NoteNull(int64_t row, const Cell& cell, const char* base,
@@ -158,7 +159,7 @@ class ColumnBase : public ColumnBuilder {
       exceptions.push_back(
           {.row = row,
            .column = 0,
-           .text = std::string(base + cell.offset, static_cast<size_t>(cell.size))});
+           .text = text_.ExceptionText({base + cell.offset, static_cast<size_t>(cell.size)})});
     } else if (cell.size == Cell::kUnchanged) {
       unchanged_.push_back(row);
     }
@@ -188,6 +189,7 @@ class ColumnBase : public ColumnBuilder {
 
  private:
   const LogicalType type_;
+  const TextRules text_;
   const std::shared_ptr<arrow::DataType> arrow_type_;
   Validity validity_;
   std::vector<int64_t> unchanged_;
@@ -197,7 +199,8 @@ class ColumnBase : public ColumnBuilder {
 template <typename Value, typename Reader>
 class FixedColumn : public ColumnBase {
  public:
-  FixedColumn(const LogicalType& type, Reader reader) : ColumnBase(type), reader_(reader) {}
+  FixedColumn(const LogicalType& type, const TextRules& text, Reader reader)
+      : ColumnBase(type, text), reader_(reader) {}
 
   Status Append(const CellColumn& cells, std::vector<ValueException>& exceptions) override {
     constexpr int64_t kValueBytes = sizeof(Value);
@@ -257,53 +260,15 @@ class BoolColumn final : public FixedColumn<uint8_t, Reader> {
 
 /// Makes the column of `Value` read by `reader`.
 template <typename Value, typename Reader>
-std::unique_ptr<ColumnBuilder> MakeFixed(const LogicalType& type, Reader reader) {
-  return std::make_unique<FixedColumn<Value, Reader>>(type, reader);
+std::unique_ptr<ColumnBuilder> MakeFixed(const LogicalType& type, const TextRules& text,
+                                         Reader reader) {
+  return std::make_unique<FixedColumn<Value, Reader>>(type, text, reader);
 }
 
-/// A column of values of any size, with 32-bit offsets. `hex`: bytea, else UTF-8 text.
-template <bool hex>
-class VariableColumn final : public ColumnBase {
+/// A column of values of any size, with 32-bit offsets.
+class VariableColumn : public ColumnBase {
  public:
-  explicit VariableColumn(const LogicalType& type) : ColumnBase(type) {}
-
-  Status Append(const CellColumn& cells, std::vector<ValueException>& exceptions) override {
-    FRESHET_RETURN_IF_ERROR(Reserve(cells));
-    auto* const offsets = offsets_.as<int32_t>();
-    auto* const data = data_.as<uint8_t>();
-    const int64_t start = used_;
-    int64_t used = used_;
-    bool cut_character = false;  // a value begins with what continues a character
-    for (int64_t i = 0; i < cells.count; ++i, ++length_) {
-      const Cell& cell = cells[i];
-      offsets[length_] = static_cast<int32_t>(used);
-      if (cell.size < 0) [[unlikely]] {
-        FRESHET_RETURN_IF_ERROR(NoteNull(length_, cell, cells.base, exceptions));
-        continue;
-      }
-      const char* text = cells.base + cell.offset;
-      const auto size = static_cast<size_t>(cell.size);
-      if constexpr (hex) {
-        if (ReadBytes(text, size, data + used) == ValueOutcome::kMalformed) {
-          return Malformed(type());
-        }
-        used += cell.size / 2 - 1;
-      } else if (size > 0) {
-        std::memcpy(data + used, text, size);
-        cut_character |= (static_cast<uint8_t>(*text) & 0xC0) == 0x80;
-        used += cell.size;
-      }
-    }
-    used_ = used;
-    if constexpr (!hex) {
-      if (cut_character || !arrow::util::ValidateUTF8(data + start, used - start)) {
-        return Fail(ErrorKind::kUnsupported,
-                    "a value holds bytes that are not UTF-8 (a database in SQL_ASCII?); repair "
-                    "the value in the source, or exclude the table");
-      }
-    }
-    return {};
-  }
+  using ColumnBase::ColumnBase;
 
   void Truncate(int64_t length) override {
     if (length < length_) used_ = offsets_.as<int32_t>()[length];
@@ -319,16 +284,20 @@ class VariableColumn final : public ColumnBase {
     return FinishWith({std::move(offsets), std::move(data)});
   }
 
- private:
+ protected:
   Status Reserve(const CellColumn& cells) {
     constexpr int64_t kOffsetBytes = sizeof(int32_t);
     int64_t bytes = 0;
     for (int64_t i = 0; i < cells.count; ++i) bytes += std::max(cells[i].size, 0);
+    FRESHET_RETURN_IF_ERROR(offsets_.Reserve(length_ * kOffsetBytes, cells.count * kOffsetBytes));
+    return ReserveBytes(bytes);
+  }
+
+  Status ReserveBytes(int64_t bytes) {
     if (used_ + bytes > kMaxColumnBytes) {
       return Fail(ErrorKind::kUnsupported,
                   "values of one batch have more than 2 GiB; lower batch_bytes");
     }
-    FRESHET_RETURN_IF_ERROR(offsets_.Reserve(length_ * kOffsetBytes, cells.count * kOffsetBytes));
     // One byte more than needed, so that an all-empty column has a buffer to point into.
     return data_.Reserve(used_, bytes + 1);
   }
@@ -338,13 +307,118 @@ class VariableColumn final : public ColumnBase {
   int64_t used_ = 0;  ///< bytes of data_
 };
 
+/// A column of bytea.
+class BytesColumn final : public VariableColumn {
+ public:
+  using VariableColumn::VariableColumn;
+
+  Status Append(const CellColumn& cells, std::vector<ValueException>& exceptions) override {
+    FRESHET_RETURN_IF_ERROR(Reserve(cells));
+    auto* const offsets = offsets_.as<int32_t>();
+    auto* const data = data_.as<uint8_t>();
+    for (int64_t i = 0; i < cells.count; ++i, ++length_) {
+      const Cell& cell = cells[i];
+      offsets[length_] = static_cast<int32_t>(used_);
+      if (cell.size < 0) [[unlikely]] {
+        FRESHET_RETURN_IF_ERROR(NoteNull(length_, cell, cells.base, exceptions));
+        continue;
+      }
+      const ValueOutcome outcome =
+          ReadBytes(cells.base + cell.offset, static_cast<size_t>(cell.size), data + used_);
+      if (outcome == ValueOutcome::kMalformed) return Malformed(type());
+      used_ += cell.size / 2 - 1;
+    }
+    return {};
+  }
+};
+
+/// A column of text.
+class TextColumn final : public VariableColumn {
+ public:
+  TextColumn(const LogicalType& type, const TextRules& text, bool key)
+      : VariableColumn(type, text),
+        key_(key),
+        as_it_is_(text.converter->is_utf8() || (text.converter->keeps_bytes() && !key)) {}
+
+  Status Append(const CellColumn& cells, std::vector<ValueException>& exceptions) override {
+    FRESHET_RETURN_IF_ERROR(Reserve(cells));
+    if (as_it_is_) {
+      const int64_t before = length_;
+      FRESHET_TRY(const bool valid, AppendAsItIs(cells, exceptions));
+      if (valid) [[likely]]
+        return {};
+      Truncate(before);
+    }
+    return AppendOneByOne(cells, exceptions);
+  }
+
+ private:
+  /// Copies the values. False when they are not all UTF-8.
+  Result<bool> AppendAsItIs(const CellColumn& cells, std::vector<ValueException>& exceptions) {
+    auto* const offsets = offsets_.as<int32_t>();
+    auto* const data = data_.as<uint8_t>();
+    const int64_t start = used_;
+    int64_t used = used_;
+    bool cut_character = false;  // a value begins with what continues a character
+    for (int64_t i = 0; i < cells.count; ++i, ++length_) {
+      const Cell& cell = cells[i];
+      offsets[length_] = static_cast<int32_t>(used);
+      if (cell.size < 0) [[unlikely]] {
+        FRESHET_RETURN_IF_ERROR(NoteNull(length_, cell, cells.base, exceptions));
+        continue;
+      }
+      if (cell.size == 0) continue;
+      const char* value = cells.base + cell.offset;
+      std::memcpy(data + used, value, static_cast<size_t>(cell.size));
+      cut_character |= (static_cast<uint8_t>(*value) & 0xC0) == 0x80;
+      used += cell.size;
+    }
+    used_ = used;
+    return !cut_character && arrow::util::ValidateUTF8(data + start, used - start);
+  }
+
+  Status AppendOneByOne(const CellColumn& cells, std::vector<ValueException>& exceptions) {
+    for (int64_t i = 0; i < cells.count; ++i, ++length_) {
+      const Cell& cell = cells[i];
+      offsets_.as<int32_t>()[length_] = static_cast<int32_t>(used_);
+      bool is_value = false;
+      converted_.clear();
+      if (cell.size >= 0) {
+        const std::string_view value(cells.base + cell.offset, static_cast<size_t>(cell.size));
+        FRESHET_TRY(is_value, Convert(value));
+      }
+      if (!is_value) {
+        FRESHET_RETURN_IF_ERROR(NoteNull(length_, cell, cells.base, exceptions));
+        continue;
+      }
+      FRESHET_RETURN_IF_ERROR(ReserveBytes(std::ssize(converted_)));
+      std::memcpy(data_.as<char>() + used_, converted_.data(), converted_.size());
+      used_ += std::ssize(converted_);
+    }
+    return {};
+  }
+
+  Result<bool> Convert(std::string_view value) {
+    if (!key_) {
+      return text().AppendValue(value, type().kind == LogicalKind::kJson, converted_);
+    }
+    FRESHET_RETURN_IF_ERROR(text().AppendKey(value, converted_));
+    return true;
+  }
+
+  const bool key_;
+  const bool as_it_is_;  ///< valid values have their bytes
+  std::string converted_;
+};
+
 /// A column of one-dimensional arrays. Elements are split and unescaped into a scratch, then
 /// appended to a column of the element type; a list of which one element is an exception is taken
 /// back there and becomes an exception as a whole.
 class ListColumn final : public ColumnBase {
  public:
-  explicit ListColumn(const LogicalType& type)
-      : ColumnBase(type), elements_(ColumnBuilder::Create(change::ElementType(type))) {}
+  ListColumn(const LogicalType& type, const TextRules& text, bool key)
+      : ColumnBase(type, text),
+        elements_(ColumnBuilder::Create(change::ElementType(type), text, key)) {}
 
   Status Append(const CellColumn& cells, std::vector<ValueException>& exceptions) override {
     constexpr int64_t kOffsetBytes = sizeof(int32_t);
@@ -407,63 +481,66 @@ class ListColumn final : public ColumnBase {
 
 }  // namespace
 
-std::unique_ptr<ColumnBuilder> ColumnBuilder::Create(const LogicalType& type) {
+std::unique_ptr<ColumnBuilder> ColumnBuilder::Create(const LogicalType& type, const TextRules& text,
+                                                     bool key) {
   // Lambdas, not function pointers: each column's loop is compiled with its reader inside.
   switch (type.kind) {
     case LogicalKind::kBool: {
       const auto reader = [](const char* t, size_t n, uint8_t& v) { return ReadBool(t, n, v); };
-      return std::make_unique<BoolColumn<decltype(reader)>>(type, reader);
+      return std::make_unique<BoolColumn<decltype(reader)>>(type, text, reader);
     }
     case LogicalKind::kInt16:
       return MakeFixed<int16_t>(
-          type, [](const char* t, size_t n, int16_t& v) { return ReadInteger(t, n, v); });
+          type, text, [](const char* t, size_t n, int16_t& v) { return ReadInteger(t, n, v); });
     case LogicalKind::kInt32:
       return MakeFixed<int32_t>(
-          type, [](const char* t, size_t n, int32_t& v) { return ReadInteger(t, n, v); });
+          type, text, [](const char* t, size_t n, int32_t& v) { return ReadInteger(t, n, v); });
     case LogicalKind::kInt64:
       return MakeFixed<int64_t>(
-          type, [](const char* t, size_t n, int64_t& v) { return ReadInteger(t, n, v); });
+          type, text, [](const char* t, size_t n, int64_t& v) { return ReadInteger(t, n, v); });
     case LogicalKind::kUInt32:
       return MakeFixed<uint32_t>(
-          type, [](const char* t, size_t n, uint32_t& v) { return ReadInteger(t, n, v); });
+          type, text, [](const char* t, size_t n, uint32_t& v) { return ReadInteger(t, n, v); });
     case LogicalKind::kFloat32:
-      return MakeFixed<float>(type,
+      return MakeFixed<float>(type, text,
                               [](const char* t, size_t n, float& v) { return ReadFloat(t, n, v); });
     case LogicalKind::kFloat64:
       return MakeFixed<double>(
-          type, [](const char* t, size_t n, double& v) { return ReadFloat(t, n, v); });
+          type, text, [](const char* t, size_t n, double& v) { return ReadFloat(t, n, v); });
     case LogicalKind::kDecimal: {
       const DecimalFormat format(type.precision, type.scale);
-      return MakeFixed<Int128>(type, [format](const char* t, size_t n, Int128& v) {
+      return MakeFixed<Int128>(type, text, [format](const char* t, size_t n, Int128& v) {
         return ReadDecimal(t, n, format, v);
       });
     }
     case LogicalKind::kDate:
       return MakeFixed<int32_t>(
-          type, [](const char* t, size_t n, int32_t& v) { return ReadDate(t, n, v); });
+          type, text, [](const char* t, size_t n, int32_t& v) { return ReadDate(t, n, v); });
     case LogicalKind::kTime:
       return MakeFixed<int64_t>(
-          type, [](const char* t, size_t n, int64_t& v) { return ReadTime(t, n, v); });
+          type, text, [](const char* t, size_t n, int64_t& v) { return ReadTime(t, n, v); });
     case LogicalKind::kTimestamp:
-      return MakeFixed<int64_t>(
-          type, [](const char* t, size_t n, int64_t& v) { return ReadTimestamp<false>(t, n, v); });
+      return MakeFixed<int64_t>(type, text, [](const char* t, size_t n, int64_t& v) {
+        return ReadTimestamp<false>(t, n, v);
+      });
     case LogicalKind::kTimestampTz:
-      return MakeFixed<int64_t>(
-          type, [](const char* t, size_t n, int64_t& v) { return ReadTimestamp<true>(t, n, v); });
+      return MakeFixed<int64_t>(type, text, [](const char* t, size_t n, int64_t& v) {
+        return ReadTimestamp<true>(t, n, v);
+      });
     case LogicalKind::kUuid:
       return MakeFixed<UuidBytes>(
-          type, [](const char* t, size_t n, UuidBytes& v) { return ReadUuid(t, n, v); });
+          type, text, [](const char* t, size_t n, UuidBytes& v) { return ReadUuid(t, n, v); });
     case LogicalKind::kBytes:
-      return std::make_unique<VariableColumn<true>>(type);
+      return std::make_unique<BytesColumn>(type, text);
     case LogicalKind::kList:
-      return std::make_unique<ListColumn>(type);
+      return std::make_unique<ListColumn>(type, text, key);
     case LogicalKind::kNumericText:
     case LogicalKind::kText:
     case LogicalKind::kJson:
     case LogicalKind::kExactText: {
       static const bool utf8_ready = (arrow::util::InitializeUTF8(), true);
       CHECK(utf8_ready);
-      return std::make_unique<VariableColumn<false>>(type);
+      return std::make_unique<TextColumn>(type, text, key);
     }
   }
   CHECK(false && "a logical kind without a column");

@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "change/change_batch.h"
 #include "change/logical_type.h"
+#include "postgres/text_encoding.h"
 
 namespace arrow {
 class ArrayData;
@@ -45,11 +46,13 @@ struct BuiltColumn {
 /// Turns PostgreSQL's text of one column into an Arrow array, a block of rows at a time.
 ///
 /// Threads: one. Errors, after which the builder is of no more use: kMalformed (no text the server
-/// writes for the type), kUnsupported (text that is not UTF-8, more than 2 GiB of text),
+/// writes for the type), kUnsupported (invalid text under InvalidText::kFail, more than 2 GiB),
 /// kFatal (out of memory). The messages name neither table nor column: the caller adds those.
 class ColumnBuilder {
  public:
-  static std::unique_ptr<ColumnBuilder> Create(const change::LogicalType& type);
+  /// `text`: how the values' text is read. `key`: the column is of a key.
+  static std::unique_ptr<ColumnBuilder> Create(const change::LogicalType& type,
+                                               const TextRules& text = {}, bool key = false);
 
   virtual ~ColumnBuilder() = default;
 

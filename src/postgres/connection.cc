@@ -100,7 +100,7 @@ Result<Keywords> MakeKeywords(const Secret& url, const SessionOptions& session) 
   for (const auto& [name, value] : kPinned) AppendSetting(options, name, value);
   for (const auto& [name, value] : session.settings) AppendSetting(options, name, value);
   set("options", std::move(options));
-  set("client_encoding", "UTF8");
+  set("client_encoding", "SQL_ASCII");  // bytes as they are; a UTF8 database has checked its own
   if (session.replication) set("replication", "database");
   if (Find(out, "application_name") == nullptr) {  // a longer one draws a notice
     set("application_name", session.application_name.substr(0, kMaxNameBytes));
@@ -168,12 +168,34 @@ bool Rows::boolean(int row, int column) const {
   return text == "t" || text == "on";
 }
 
+/// Has the values of `result` in UTF-8.
+void ConvertRows(PGresult* result, TextConverter& converter) {
+  const auto is_high = [](char c) { return (static_cast<unsigned char>(c) & 0x80) != 0; };
+  for (int row = 0; row < PQntuples(result); ++row) {
+    for (int column = 0; column < PQnfields(result); ++column) {
+      const std::string_view value(PQgetvalue(result, row, column),
+                                   static_cast<size_t>(PQgetlength(result, row, column)));
+      if (std::none_of(value.begin(), value.end(), is_high)) continue;
+      std::string text = converter.Name(value);
+      CHECK(PQsetvalue(result, row, column, text.data(), static_cast<int>(text.size())) == 1);
+    }
+  }
+}
+
+/// What the server says to people, in UTF-8.
+std::string ReadableText(std::string_view text, TextConverter& converter) {
+  std::string out;
+  converter.Append(text, TextConverter::Invalid::kBytes, out);
+  return out;
+}
+
 /// The libpq connection, the event that ends a wait, and what the server said on the side.
 struct Connection::Impl {
   PGconn* pg = nullptr;
   int stop_event = -1;
   std::vector<std::string> notices;
   std::string password;  ///< taken out of every message
+  std::shared_ptr<TextConverter> converter = TextConverter::Utf8();
   nanoseconds answer_timeout = std::chrono::hours(24 * 365);
   bool timed_out = false;
 
@@ -260,7 +282,8 @@ Result<Connection> Connection::Connect(const Secret& url, const SessionOptions& 
     state = PQconnectPoll(raw.pg);
   }
   if (PQstatus(raw.pg) != CONNECTION_OK) {
-    Error error = FromServer(ParseConnectFailure(PQerrorMessage(raw.pg)));
+    Error error =
+        FromServer(ParseConnectFailure(ReadableText(PQerrorMessage(raw.pg), *raw.converter)));
     const std::string& password = raw.password;
     for (size_t at; !password.empty() && password.size() > 3 &&
                     (at = error.message.find(password)) != std::string::npos;) {
@@ -271,13 +294,7 @@ Result<Connection> Connection::Connect(const Secret& url, const SessionOptions& 
   PQsetErrorVerbosity(raw.pg, PQERRORS_DEFAULT);
   PQsetnonblocking(raw.pg, 1);
 
-  const std::string_view encoding = connection.parameter("server_encoding");
-  if (encoding != "UTF8") {
-    return Fail(ErrorKind::kUnsupported,
-                "database '{}' is encoded in {}, and freshet reads UTF8 databases only so far; "
-                "dump and restore it into a database made with ENCODING 'UTF8'",
-                PQdb(raw.pg), encoding);
-  }
+  FRESHET_TRY(raw.converter, TextConverter::Create(connection.parameter("server_encoding")));
   if (connection.server_version() < 100'000) {
     return Fail(ErrorKind::kUnsupported,
                 "the server is PostgreSQL {}.{}; freshet needs 10 or newer; upgrade the server",
@@ -299,6 +316,8 @@ bool Connection::over_unix_socket() const {
 
 bool Connection::over_tls() const { return PQsslInUse(impl_->pg) == 1; }
 
+const std::shared_ptr<TextConverter>& Connection::converter() const { return impl_->converter; }
+
 std::string_view Connection::parameter(const char* name) const {
   const char* value = PQparameterStatus(impl_->pg, name);
   return value == nullptr ? std::string_view() : value;
@@ -307,7 +326,7 @@ std::string_view Connection::parameter(const char* name) const {
 Error Connection::LastError(const pg_result* result) const {
   const auto field = [&](int code) -> std::string {
     const char* text = result == nullptr ? nullptr : PQresultErrorField(result, code);
-    return text == nullptr ? "" : text;
+    return text == nullptr ? "" : ReadableText(text, *impl_->converter);
   };
   ServerFailure failure{.sqlstate = field(PG_DIAG_SQLSTATE),
                         .message = field(PG_DIAG_MESSAGE_PRIMARY),
@@ -329,7 +348,14 @@ Status Connection::Flush(std::stop_token stop) {
 }
 
 Status Connection::Send(const std::string& sql) {
-  if (PQsendQuery(impl_->pg, sql.c_str()) == 0) return Fail(LastError(nullptr));
+  int sent = 0;
+  if (impl_->converter->keeps_bytes()) {
+    sent = PQsendQuery(impl_->pg, sql.c_str());
+  } else {
+    FRESHET_TRY(const std::string encoded, impl_->converter->Encode(sql));
+    sent = PQsendQuery(impl_->pg, encoded.c_str());
+  }
+  if (sent == 0) return Fail(LastError(nullptr));
   return Flush({});
 }
 
@@ -381,6 +407,9 @@ Result<Rows> Connection::ReceiveAll(int expected_copy_status, std::stop_token st
       if (expected_copy_status == PGRES_COPY_OUT && status == PGRES_COPY_BOTH) return rows;
       return Fail(ErrorKind::kFatal, "a COPY began where none was expected");
     }
+    if (status == PGRES_TUPLES_OK && !impl_->converter->is_utf8()) {
+      ConvertRows(result, *impl_->converter);
+    }
     last = std::move(rows);
   }
   if (error.has_value()) return Fail(std::move(*error));
@@ -397,9 +426,14 @@ Result<Rows> Connection::Query(const std::string& sql, std::stop_token stop) {
 
 Result<Rows> Connection::Query(const std::string& sql, std::span<const std::string> parameters,
                                std::stop_token stop) {
+  std::vector<std::string> encoded;
+  for (const std::string& parameter : parameters) {
+    FRESHET_TRY(encoded.emplace_back(), impl_->converter->Encode(parameter));
+  }
+  FRESHET_TRY(const std::string statement, impl_->converter->Encode(sql));
   std::vector<const char*> values;
-  for (const std::string& parameter : parameters) values.push_back(parameter.c_str());
-  const int sent = PQsendQueryParams(impl_->pg, sql.c_str(), static_cast<int>(values.size()),
+  for (const std::string& parameter : encoded) values.push_back(parameter.c_str());
+  const int sent = PQsendQueryParams(impl_->pg, statement.c_str(), static_cast<int>(values.size()),
                                      nullptr, values.data(), nullptr, nullptr, 0);
   if (sent == 0) return Fail(LastError(nullptr));
   FRESHET_RETURN_IF_ERROR(Flush(stop));
@@ -513,7 +547,11 @@ bool Connection::timed_out() const { return impl_->timed_out; }
 
 bool Connection::has_notices() const { return !impl_->notices.empty(); }
 
-std::vector<std::string> Connection::TakeNotices() { return std::exchange(impl_->notices, {}); }
+std::vector<std::string> Connection::TakeNotices() {
+  std::vector<std::string> out = std::exchange(impl_->notices, {});
+  for (std::string& notice : out) notice = ReadableText(notice, *impl_->converter);
+  return out;
+}
 
 std::string Connection::QuoteIdentifier(std::string_view name) {
   std::string out = "\"";

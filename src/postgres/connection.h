@@ -15,13 +15,14 @@
 
 #include "base/result.h"
 #include "base/secret.h"
+#include "postgres/text_encoding.h"
 
 struct pg_conn;
 struct pg_result;
 
 namespace freshet::postgres {
 
-/// The answer to a query: rows of text, as the server wrote them.
+/// The answer to a query: rows of text, as the server wrote them, in UTF-8.
 class Rows {
  public:
   Rows() = default;
@@ -81,12 +82,17 @@ std::string RejectUrl(const Secret& url);
 ///
 /// Every setting that leaks into output is pinned, so that values have the same text whatever role,
 /// database or server defaults say: datestyle ISO, intervalstyle postgres, timezone UTC,
-/// extra_float_digits 3, bytea_output hex, empty search_path, row_security off, client_encoding
-/// UTF8, no timeouts. Name objects with their schema, therefore.
+/// extra_float_digits 3, bytea_output hex, empty search_path, row_security off, no timeouts. Name
+/// objects with their schema, therefore.
+///
+/// SQL is given, and answers come, in UTF-8; names that are no text in the database's encoding come
+/// in their exact form (ExactForm()). Messages of a COPY are the server's own bytes, in the
+/// encoding of converter(): the server converts nothing, since it would break off where it cannot.
 ///
 /// Waiting calls end early with kCancelled when their `stop` is requested; a statement under way is
 /// then cancelled at the server. Threads: one at a time.
-/// Errors: those of FromServer(), and kUnsupported when the database is not encoded in UTF8.
+/// Errors: those of FromServer(), and kUnsupported for an encoding that TextConverter does not
+/// know.
 class Connection {
  public:
   /// `url` is a postgres:// URL or libpq keywords; what it leaves open comes from libpq's
@@ -107,6 +113,9 @@ class Connection {
 
   /// A startup-reported setting ("server_encoding"); empty when the server does not report it.
   std::string_view parameter(const char* name) const;
+
+  /// How the database's bytes become text. To be used where this connection is.
+  const std::shared_ptr<TextConverter>& converter() const;
 
   /// Runs one statement, or several divided by semicolons: the last one's rows.
   Result<Rows> Query(const std::string& sql, std::stop_token stop = {});

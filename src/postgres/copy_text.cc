@@ -56,7 +56,8 @@ int32_t UnescapeInPlace(char* text, size_t size) {
 
 class CopyTextReader::Impl {
  public:
-  explicit Impl(std::shared_ptr<const change::TableSchema> schema) : builder_(std::move(schema)) {}
+  Impl(std::shared_ptr<const change::TableSchema> schema, const TextRules& text)
+      : builder_(std::move(schema), text) {}
 
   Status Add(std::span<const char> line) {
     constexpr size_t kMaxLineBytes = size_t{1} << 30;
@@ -121,8 +122,9 @@ class CopyTextReader::Impl {
   int64_t bytes_ = 0;
 };
 
-CopyTextReader::CopyTextReader(std::shared_ptr<const change::TableSchema> schema)
-    : impl_(std::make_unique<Impl>(std::move(schema))) {}
+CopyTextReader::CopyTextReader(std::shared_ptr<const change::TableSchema> schema,
+                               const TextRules& text)
+    : impl_(std::make_unique<Impl>(std::move(schema), text)) {}
 
 CopyTextReader::~CopyTextReader() = default;
 CopyTextReader::CopyTextReader(CopyTextReader&&) noexcept = default;

@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "change/change_batch.h"
+#include "postgres/text_encoding.h"
 
 namespace freshet::postgres {
 
@@ -13,11 +14,13 @@ namespace freshet::postgres {
 /// columns, for the snapshot. The stream's values go through the same decoder.
 ///
 /// Threads: one. Errors: kMalformed (not a row of that many columns, or a value that is no text of
-/// its type), kUnsupported (text that is not UTF-8); each names table and column.
+/// its type), kUnsupported (invalid text under InvalidText::kFail); each names table and column.
 /// Source: PostgreSQL manual, COPY, "Text Format".
 class CopyTextReader {
  public:
-  explicit CopyTextReader(std::shared_ptr<const change::TableSchema> schema);
+  /// `text`: how the server's bytes become text.
+  explicit CopyTextReader(std::shared_ptr<const change::TableSchema> schema,
+                          const TextRules& text = {});
   ~CopyTextReader();
   CopyTextReader(CopyTextReader&&) noexcept;
   CopyTextReader& operator=(CopyTextReader&&) noexcept;

@@ -64,6 +64,16 @@ void Bind(config::Binder& binder, Options& options) {
   binder.Value({"batch_bytes", "Bytes of a batch, at most; a larger transaction is split."},
                options.batch_bytes);
 
+  static constexpr std::array<std::string_view, 4> kInvalidTextNames = {"quarantine", "replace",
+                                                                        "bytes", "fail"};
+  BindEnum(
+      binder,
+      {"invalid_text",
+       "What becomes of text that is not valid in the database's encoding: quarantine makes it "
+       "null and keeps its exact bytes as an exception beside the row; replace puts U+FFFD for "
+       "each invalid character, bytes writes its bytes as \\xHH; fail stops."},
+      kInvalidTextNames, options.invalid_text);
+
   static constexpr std::array<std::string_view, 2> kStreamingNames = {"on", "off"};
   BindEnum(binder,
            {"streaming",

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "config/binder.h"
+#include "postgres/text_encoding.h"
 
 namespace freshet::postgres {
 
@@ -47,6 +48,7 @@ struct Options {
   bool slot_failover = true;  ///< a new slot is one that standbys may keep a copy of (17+)
   config::ByteSize slot_retention_warning{int64_t{10} << 30};
   config::Duration status_interval = std::chrono::seconds(10);  ///< feedback at least this often
+  InvalidText invalid_text = InvalidText::kQuarantine;
   int64_t batch_rows = 16'384;
   config::ByteSize batch_bytes{int64_t{4} << 20};
   Streaming streaming = Streaming::kOn;

@@ -474,6 +474,22 @@ Result<std::vector<Check>> CheckContinuity(Connection& walsender, Connection& co
   return out;
 }
 
+namespace {
+
+Check CheckEncoding(const TextConverter& converter) {
+  if (converter.is_utf8()) return Ok("encoding", "the database is encoded in UTF8");
+  if (converter.keeps_bytes()) {
+    return Ok("encoding",
+              "the database has no encoding (SQL_ASCII); its text is taken as UTF-8, and what is "
+              "not meets `invalid_text`");
+  }
+  return Ok("encoding", fmt::format("the database is encoded in {}; its text becomes UTF-8, and "
+                                    "what is not valid meets `invalid_text`",
+                                    converter.encoding()));
+}
+
+}  // namespace
+
 Result<std::vector<Check>> RunPreflight(const Options& options,
                                         const std::optional<ResumePoint>& resume,
                                         std::stop_token stop) {
@@ -486,7 +502,7 @@ Result<std::vector<Check>> RunPreflight(const Options& options,
     return out;
   }
   out.push_back(Ok("connection", "connected"));
-  out.push_back(Ok("encoding", "the database is encoded in UTF8"));
+  out.push_back(CheckEncoding(*connection->converter()));
   const auto append = [&](std::vector<Check> checks) {
     std::move(checks.begin(), checks.end(), std::back_inserter(out));
   };

@@ -70,6 +70,7 @@ class SnapshotReader::Impl {
   Impl(const Options& options, std::vector<Connection> sessions)
       : batch_rows_(options.batch_rows),
         batch_bytes_(options.batch_bytes.bytes),
+        invalid_text_(options.invalid_text),
         sessions_(std::move(sessions)),
         items_(sessions_.size()) {}
 
@@ -181,7 +182,7 @@ class SnapshotReader::Impl {
   Status Copy(Connection& session, const Range& range, std::stop_token stop) {
     const SnapshotSource& source = sources_[range.source];
     FRESHET_RETURN_IF_ERROR(session.StartCopyOut(CopySql(source, range), stop));
-    CopyTextReader reader(source.schema);
+    CopyTextReader reader(source.schema, {session.converter(), invalid_text_});
     CopyMessage row;
     bool emitted = false;
     for (;;) {
@@ -215,6 +216,7 @@ class SnapshotReader::Impl {
 
   const int64_t batch_rows_;
   const int64_t batch_bytes_;
+  const InvalidText invalid_text_;
   std::vector<Connection> sessions_;  ///< each used by its worker once those run
   std::vector<SnapshotSource> sources_;
   std::vector<Range> ranges_;

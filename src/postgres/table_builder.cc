@@ -35,13 +35,16 @@ std::vector<T> TakeFirst(std::vector<T>& all, int64_t count) {
 
 }  // namespace
 
-TableBuilder::TableBuilder(std::shared_ptr<const change::TableSchema> schema)
+TableBuilder::TableBuilder(std::shared_ptr<const change::TableSchema> schema, const TextRules& text)
     : schema_(std::move(schema)) {
   empty_row_bytes_ = sizeof(change::ChangeKind) + sizeof(int32_t) + sizeof(int64_t);
   columns_.reserve(schema_->columns().size());
-  for (const change::Column& column : schema_->columns()) {
-    columns_.push_back(ColumnBuilder::Create(column.type));
-    empty_row_bytes_ += FixedBytes(column.type);
+  const std::vector<int>& key = schema_->key_columns();
+  for (size_t i = 0; i < schema_->columns().size(); ++i) {
+    const change::LogicalType& type = schema_->columns()[i].type;
+    const bool in_key = std::find(key.begin(), key.end(), static_cast<int>(i)) != key.end();
+    columns_.push_back(ColumnBuilder::Create(type, text, in_key));
+    empty_row_bytes_ += FixedBytes(type);
   }
 }
 

@@ -16,7 +16,8 @@ namespace freshet::postgres {
 /// Threads: one. Errors: those of ColumnBuilder, with table and column named.
 class TableBuilder {
  public:
-  explicit TableBuilder(std::shared_ptr<const change::TableSchema> schema);
+  explicit TableBuilder(std::shared_ptr<const change::TableSchema> schema,
+                        const TextRules& text = {});
 
   /// Notes a row and returns its cells, one a column, all null, for the caller to fill. They are
   /// valid until the next call of anything.

@@ -24,8 +24,8 @@ std::span<const std::byte> TableGate::Examine(std::span<const std::byte> message
       return message;
     case 'R': {
       const uint32_t id = in.ReadU32();
-      change::TableName name{std::string(in.ReadCString()), ""};
-      name.table = std::string(in.ReadCString());
+      change::TableName name{converter_->Name(in.ReadCString()), ""};
+      name.table = converter_->Name(in.ReadCString());
       if (!in.ok()) return message;
       if (chosen_.contains(id) || filter_.Matches(name)) {
         ignored_.erase(id);  // renamed into the choice

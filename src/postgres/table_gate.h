@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <unordered_set>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "change/ids.h"
 #include "postgres/pgoutput.h"
 #include "postgres/table_filter.h"
+#include "postgres/text_encoding.h"
 
 namespace freshet::postgres {
 
@@ -18,9 +20,11 @@ namespace freshet::postgres {
 /// Threads: one. Malformed messages pass, for the decoder to name.
 class TableGate {
  public:
-  /// `chosen`: tables let through whatever their name (partitions of a chosen root).
-  TableGate(TableFilter filter, std::unordered_set<uint32_t> chosen)
-      : filter_(std::move(filter)), chosen_(std::move(chosen)) {}
+  /// `chosen`: tables let through whatever their name (partitions of a chosen root). `converter`:
+  /// how names in messages become text.
+  TableGate(TableFilter filter, std::unordered_set<uint32_t> chosen,
+            std::shared_ptr<TextConverter> converter = TextConverter::Utf8())
+      : filter_(std::move(filter)), chosen_(std::move(chosen)), converter_(std::move(converter)) {}
 
   /// Lets `chosen` through as well, and whatever matches `filter` instead of the filter before.
   void Choose(TableFilter filter, const std::unordered_set<uint32_t>& chosen) {
@@ -45,6 +49,7 @@ class TableGate {
 
   TableFilter filter_;
   std::unordered_set<uint32_t> chosen_;
+  std::shared_ptr<TextConverter> converter_;
   std::unordered_set<uint32_t> ignored_;
   std::vector<std::byte> rewritten_;
   bool in_stream_ = false;  ///< inside a chunk of a running transaction, where messages have an xid

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cstdlib>
 #include <thread>
 
@@ -208,14 +210,47 @@ TEST_P(ConnectionTest, ATerminatedSessionIsUnavailable) {
   EXPECT_EQ(rows.error().kind, ErrorKind::kUnavailable);
 }
 
-TEST_P(ConnectionTest, OtherEncodingsAreRefused) {
-  ASSERT_TRUE(server_->Run("CREATE DATABASE old ENCODING 'LATIN1' TEMPLATE template0").has_value());
-
+TEST_P(ConnectionTest, OtherEncodingsAreSpokenInUtf8) {
+  ASSERT_TRUE(server_
+                  ->Run("CREATE DATABASE old ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' "
+                        "TEMPLATE template0")
+                  .has_value());
   auto connection = Connection::Connect(server_->url("old"));
+  ASSERT_TRUE(connection.has_value()) << connection.error();
 
-  ASSERT_FALSE(connection.has_value());
-  EXPECT_EQ(connection.error().kind, ErrorKind::kUnsupported);
-  EXPECT_THAT(connection.error().message, HasSubstr("LATIN1"));
+  auto rows = connection->Query("SELECT 'é', length('é'), $1, chr(233)", {"ü"});
+  auto failed = connection->Query("SELECT 1 FROM \"té\"");
+  auto unknown = connection->Query("SELECT '日'");
+
+  ASSERT_TRUE(rows.has_value()) << rows.error();
+  EXPECT_EQ(rows->at(0, 0), "é");
+  EXPECT_EQ(rows->integer(0, 1), 1);
+  EXPECT_EQ(rows->at(0, 2), "ü");
+  EXPECT_EQ(rows->at(0, 3), "é");
+  ASSERT_FALSE(failed.has_value() || unknown.has_value());
+  EXPECT_THAT(failed.error().message, HasSubstr("\"té\""));
+  EXPECT_EQ(unknown.error().kind, ErrorKind::kConfig);
+  EXPECT_THAT(unknown.error().message, HasSubstr("LATIN1"));
+}
+
+TEST_P(ConnectionTest, EncodingsWithoutADependableFormAreRefused) {
+  for (const std::string encoding : {"MULE_INTERNAL", "EUC_JIS_2004"}) {
+    const std::string name = "odd_" + encoding;
+    ASSERT_TRUE(server_
+                    ->Run("CREATE DATABASE " + name + " ENCODING '" + encoding +
+                          "' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+                    .has_value());
+    std::string folded = name;
+    std::transform(folded.begin(), folded.end(), folded.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+
+    auto connection = Connection::Connect(server_->url(folded));
+
+    ASSERT_FALSE(connection.has_value());
+    EXPECT_EQ(connection.error().kind, ErrorKind::kUnsupported);
+    EXPECT_THAT(connection.error().message, HasSubstr(encoding));
+    EXPECT_THAT(connection.error().message, HasSubstr("dump and restore"));
+  }
 }
 
 TEST_P(ConnectionTest, AWalsenderSessionAnswersReplicationCommands) {

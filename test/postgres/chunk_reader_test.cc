@@ -49,6 +49,22 @@ TEST_F(ChunkCopySqlTest, ARangeOfKeysUnderARowFilter) {
             R"( WHERE (id > 0) AND ("id") > ('o''clock') AND ("id") <= ('z')) TO STDOUT)");
 }
 
+/// In a database where text may not be valid: the server is told its bytes.
+TEST_F(ChunkCopySqlTest, KeysOfTextAreGivenAsBytes) {
+  change::Column key;
+  key.name = "k";
+  key.type = {.kind = change::LogicalKind::kText};
+  key.type_name = "text";
+  key.identity = true;
+  const change::TableSchema schema(change::TableId{1}, {"public", "t"},
+                                   change::ReplicaIdentity::kDefault, {key});
+  task_.range = {.by_key = true, .after_key = {"61ff"}, .most_rows = 10};
+
+  EXPECT_EQ(ChunkCopySql(task_, schema, {}, /*text_as_bytes=*/true),
+            R"(COPY (SELECT "k" FROM ONLY "public"."t" WHERE ("k") > )"
+            R"((convert_from(decode('61ff', 'hex'), getdatabaseencoding())::text)) TO STDOUT)");
+}
+
 TEST_F(ChunkCopySqlTest, ASweepTakesWhatWasWrittenSince) {
   task_.written_since = (uint64_t{3} << 32) + 77;
   EXPECT_EQ(Sql(), R"(COPY (SELECT "id", "odd "" name" FROM ONLY "public"."t")"

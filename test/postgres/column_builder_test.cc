@@ -194,18 +194,74 @@ TEST(ColumnBuilderTest, TextOfAnotherTypeIsMalformedAndNotQuoted) {
   EXPECT_THAT(status.error().message, Not(HasSubstr("secret")));
 }
 
+/// The values of one block of a column with such rules, an exception as "! text".
+std::vector<std::string> Read(const LogicalType& type, const TextRules& text,
+                              const std::vector<Text>& texts, bool key = false) {
+  const auto builder = ColumnBuilder::Create(type, text, key);
+  std::vector<ValueException> exceptions;
+  const Status status = builder->Append(Block(texts).column(), exceptions);
+  EXPECT_TRUE(status.has_value()) << status.error();
+  std::vector<std::string> out = FinishColumn(*builder).values;
+  for (const ValueException& e : exceptions) out[static_cast<size_t>(e.row)] = "! " + e.text;
+  return out;
+}
+
+TextRules RulesOf(std::string_view encoding, InvalidText invalid = InvalidText::kQuarantine) {
+  return {*TextConverter::Create(encoding), invalid};
+}
+
 /// Two values that are sound together and broken each for itself must not pass.
-TEST(ColumnBuilderTest, TextThatIsNotUtf8IsRefused) {
-  for (const std::vector<Text>& texts : std::vector<std::vector<Text>>{
-           {"\xFF"}, {"a", "\xC3"}, {"\xC3", "\xA9"}, {"\xED\xA0\x80"}, {"\xC0\x80"}}) {
-    const auto builder = ColumnBuilder::Create({.kind = LogicalKind::kText});
-    std::vector<ValueException> exceptions;
-    const Status status = builder->Append(Block(texts).column(), exceptions);
-    ASSERT_FALSE(status.has_value());
-    EXPECT_EQ(status.error().kind, ErrorKind::kUnsupported);
+TEST(ColumnBuilderTest, TextThatIsNotUtf8IsAnExceptionWithItsBytes) {
+  const LogicalType type{.kind = LogicalKind::kText};
+
+  EXPECT_THAT(Read(type, {}, {"a", "\xFF", "é"}), ElementsAre("a", "! \\xff", "é"));
+  EXPECT_THAT(Read(type, {}, {"\xC3", "\xA9"}), ElementsAre("! \\xc3", "! \\xa9"));
+  EXPECT_THAT(Read(type, {}, {std::nullopt, "\xED\xA0\x80", "\xC0\x80", std::nullopt}),
+              ElementsAre("NULL", "! \\xeda080", "! \\xc080", "NULL"));
+  EXPECT_THAT(Read(type, {}, {"é", "😀", ""}), ElementsAre("é", "😀", ""));
+}
+
+TEST(ColumnBuilderTest, InvalidTextMeetsThePolicy) {
+  const LogicalType type{.kind = LogicalKind::kText};
+
+  EXPECT_THAT(Read(type, RulesOf("SQL_ASCII", InvalidText::kReplace), {"a\xFF\xFF", "é"}),
+              ElementsAre("a\uFFFD\uFFFD", "é"));
+  EXPECT_THAT(Read(type, RulesOf("SQL_ASCII", InvalidText::kBytes), {"a\xFF", "é"}),
+              ElementsAre("a\\xff", "é"));
+  const auto builder =
+      ColumnBuilder::Create(type, RulesOf("SQL_ASCII", InvalidText::kFail), /*key=*/false);
+  std::vector<ValueException> exceptions;
+  const Status status = builder->Append(Block({"a\xFF"}).column(), exceptions);
+  ASSERT_FALSE(status.has_value());
+  EXPECT_EQ(status.error().kind, ErrorKind::kUnsupported);
+  EXPECT_THAT(status.error().message, HasSubstr("source.postgres.invalid_text"));
+}
+
+TEST(ColumnBuilderTest, TextOfOtherEncodingsBecomesUtf8) {
+  const LogicalType list{.kind = LogicalKind::kList, .element = LogicalKind::kText};
+
+  EXPECT_THAT(Read({.kind = LogicalKind::kText}, RulesOf("LATIN1"), {"caf\xE9", "", "x"}),
+              ElementsAre("café", "", "x"));
+  EXPECT_THAT(Read({.kind = LogicalKind::kJson}, RulesOf("EUC_JP"), {"{\"a\": \"\xC6\xFC\"}"}),
+              ElementsAre("{\"a\": \"日\"}"));
+  EXPECT_THAT(Read(list, RulesOf("WIN1252"), {"{\x80,\"a \xE9\"}", "{\x81}", "{{\xE9}}"}),
+              ElementsAre("list<item: string>[€, a é]", "! \\x7b817d", "! {{é}}"));
+}
+
+TEST(ColumnBuilderTest, JsonStaysJsonWhereItsBytesAreWritten) {
+  EXPECT_THAT(Read({.kind = LogicalKind::kJson}, RulesOf("WIN1252", InvalidText::kBytes),
+                   {"{\"a\": \"\x81\"}"}),
+              ElementsAre("{\"a\": \"\\\\x81\"}"));
+}
+
+/// Whatever the policy: two keys never become one, and none becomes null.
+TEST(ColumnBuilderTest, KeysKeepTheirBytes) {
+  for (const InvalidText policy :
+       {InvalidText::kQuarantine, InvalidText::kReplace, InvalidText::kBytes}) {
+    EXPECT_THAT(Read({.kind = LogicalKind::kText}, RulesOf("SQL_ASCII", policy),
+                     {"a", "\xFF", "\xFE", "\\xff", "é"}, /*key=*/true),
+                ElementsAre("a", "\\xff", "\\xfe", "\\x5c786666", "é"));
   }
-  EXPECT_THAT(Build({.kind = LogicalKind::kText}, {"é", "😀", ""}).values,
-              ElementsAre("é", "😀", ""));
 }
 
 TEST(ColumnBuilderTest, MoreTextThanOffsetsCanCountIsRefused) {

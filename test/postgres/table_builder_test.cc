@@ -84,13 +84,16 @@ TEST_F(TableBuilderTest, UnfilledCellsAreNull) {
   EXPECT_THAT(changes->unchanged, IsEmpty());
 }
 
-TEST_F(TableBuilderTest, ErrorNamesTableAndColumn) {
-  Add(0, 0, "\xFF");
+TEST(TableBuilderErrorTest, ErrorNamesTableAndColumn) {
+  TableBuilder builder(
+      test::MakeSchema({"public", "t"}, {test::MakeColumn("v", LogicalKind::kInt32)}));
+  const std::string text = "x";
+  *builder.AddRow(ChangeKind::kInsert, 0, 0) = {.offset = 0, .size = 1};
 
-  const Status decoded = builder_.Decode(text_.data());
+  const Status decoded = builder.Decode(text.data());
 
   ASSERT_FALSE(decoded.has_value());
-  EXPECT_EQ(decoded.error().kind, ErrorKind::kUnsupported);
+  EXPECT_EQ(decoded.error().kind, ErrorKind::kMalformed);
   EXPECT_THAT(decoded.error().message, HasSubstr("public.t, column v"));
 }
 
