@@ -1,5 +1,6 @@
 #include "verify/copy_text.h"
 
+#include <algorithm>
 #include <string>
 
 #include "verify/canonical.h"
@@ -38,17 +39,24 @@ void AppendUnescaped(std::string_view field, std::string& out) {
   }
 }
 
+/// Bytes that are the same in every encoding, and no exact form of others.
+bool IsPlain(std::string_view bytes) {
+  return !bytes.starts_with("\\x") && std::none_of(bytes.begin(), bytes.end(), [](char c) {
+    return static_cast<signed char>(c) < 0;
+  });
+}
+
 }  // namespace
 
-Status ReadCopyLine(std::string_view line, const std::vector<change::LogicalType>& types,
-                    Row& row) {
+Status ReadCopyLine(std::string_view line, const std::vector<change::LogicalType>& types, Row& row,
+                    const Translate& translate) {
   row.Clear();
   if (line.ends_with('\n')) line.remove_suffix(1);
   std::string unescaped;
   // A table without columns sends empty lines: one field that is no value.
   for (bool more = !types.empty(); more;) {
     const size_t tab = line.find('\t');
-    const std::string_view field = line.substr(0, tab);
+    std::string_view field = line.substr(0, tab);
     more = tab != std::string_view::npos;
     if (more) line.remove_prefix(tab + 1);
 
@@ -60,13 +68,15 @@ Status ReadCopyLine(std::string_view line, const std::vector<change::LogicalType
       continue;
     }
     const change::LogicalType& type = types[row.size()];
-    if (field.find('\\') == std::string_view::npos) {
-      AppendCanonical(type, field, row.BeginText());
-    } else {
+    if (field.find('\\') != std::string_view::npos) {
       unescaped.clear();
       AppendUnescaped(field, unescaped);
-      AppendCanonical(type, unescaped, row.BeginText());
+      field = unescaped;
     }
+    if (translate && !IsPlain(field)) {
+      FRESHET_TRY(field, translate(row.size(), field));
+    }
+    AppendCanonical(type, field, row.BeginText());
     row.EndText();
   }
   if (row.size() != types.size()) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string_view>
 #include <vector>
 
@@ -11,10 +12,13 @@ namespace freshet::verify {
 
 /// Reads one line of COPY ... TO STDOUT (text format) into `row`, values made canonical.
 ///
-/// `line` may end in a line feed. `types`: of the columns, in the order of the line. Written apart
-/// from the snapshot's reader, for the reason given in render.h.
-/// Errors: kMalformed when the line has not one value a type.
+/// `line` may end in a line feed. `types`: of the columns, in the order of the line. `translate`:
+/// makes text of the bytes of a value that may be other than they look. Written apart from the
+/// snapshot's reader, for the reason given in render.h.
+/// Errors: kMalformed when the line has not one value a type; those of `translate`.
 /// Source: PostgreSQL manual, COPY, "Text Format".
-Status ReadCopyLine(std::string_view line, const std::vector<change::LogicalType>& types, Row& row);
+using Translate = std::function<Result<std::string_view>(size_t column, std::string_view bytes)>;
+Status ReadCopyLine(std::string_view line, const std::vector<change::LogicalType>& types, Row& row,
+                    const Translate& translate = nullptr);
 
 }  // namespace freshet::verify

@@ -7,6 +7,7 @@
 
 #include "change/table_schema.h"
 #include "verify/side.h"
+#include "verify/source_text.h"
 
 namespace freshet::postgres {
 class Connection;
@@ -16,14 +17,15 @@ namespace freshet::verify {
 
 /// A table in PostgreSQL, read by COPY: the values are the server's own text.
 ///
-/// Each call is a statement of its own and reads the rows committed when it begins. `connection`
-/// and `schema` outlive this object. Errors: those of the connection.
+/// Each call is a statement of its own and reads the rows committed when it begins. `connection`,
+/// `schema` and `text` outlive this object. Errors: those of the connections.
 class SourceSide final : public Side {
  public:
   /// `partitioned`: the rows are in the table's partitions. A plain table is read without those
   /// that inherit from it, as it is published.
+  /// `text` makes text of its bytes.
   SourceSide(postgres::Connection& connection, const change::TableSchema& schema, bool partitioned,
-             std::stop_token stop);
+             SourceText& text, std::stop_token stop);
 
   Status ReadAll(const Visit& visit) override;
   Status ReadKeys(const std::vector<Key>& keys, const Visit& visit) override;
@@ -34,6 +36,7 @@ class SourceSide final : public Side {
   postgres::Connection& connection_;
   const change::TableSchema& schema_;
   const bool partitioned_;
+  SourceText& text_;
   const std::stop_token stop_;
   std::vector<change::LogicalType> types_;
 };

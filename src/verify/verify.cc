@@ -124,6 +124,8 @@ Result<Report> Verify(const pipeline::Options& pipeline, const Options& options,
   postgres::Catalog catalog(std::move(for_catalog));
   FRESHET_TRY(const auto tables, FindTables(catalog, pipeline.source, options.tables, stop));
 
+  SourceText text(catalog.connection(), pipeline.source.invalid_text);
+
   Progress progress;
   progress.tables_total = targets.size() * tables.size();
   for (const Target& target : targets) {
@@ -136,7 +138,7 @@ Result<Report> Verify(const pipeline::Options& pipeline, const Options& options,
       progress.rows_expected = 2 * table.rows_expected;
       progress.rows_read = 0;
       on_progress(progress);
-      SourceSide source(for_rows, *table.schema, table.catalog.partitioned, stop);
+      SourceSide source(for_rows, *table.schema, table.catalog.partitioned, text, stop);
       TargetSide in_target(*target.read_back, *table.schema);
       auto compared = CompareTable(*table.schema, source, in_target, options.limits, clock, stop,
                                    [&](int64_t rows) {

@@ -45,6 +45,22 @@ TEST(ReadCopyLineTest, FloatsComeInTheirCanonicalSpelling) {
   EXPECT_EQ(row.text(1), "{1e+05,NULL,0.1}");
 }
 
+/// What is ASCII is the same everywhere, unless it may stand for bytes.
+TEST(ReadCopyLineTest, OnlyWhatMayBeOtherThanItLooksIsTranslated) {
+  Row row;
+  const auto translate = [](size_t column, std::string_view bytes) -> Result<std::string_view> {
+    EXPECT_EQ(bytes, column == 1 ? "\xE9" : "\\x61");
+    return column == 1 ? "first" : "second";
+  };
+
+  ASSERT_TRUE(ReadCopyLine("a\t\xE9\t\\\\x61\t\\N", Texts(4), row, translate).has_value());
+
+  EXPECT_EQ(row.text(0), "a");
+  EXPECT_EQ(row.text(1), "first");
+  EXPECT_EQ(row.text(2), "second");
+  EXPECT_TRUE(row.is_null(3));
+}
+
 TEST(ReadCopyLineTest, TooFewAndTooManyValuesAreRefused) {
   Row row;
 
