@@ -394,6 +394,55 @@ TEST_F(DuckDbSinkTest, ValuesNotSentAreTracedOverManyKeyChanges) {
 
 // ---- memory
 
+std::shared_ptr<const change::TableSchema> MakeWideSchema() {
+  constexpr int kColumns = 1'600;  // the most that PostgreSQL has
+  std::vector<change::Column> columns = {
+      test::MakeColumn("c0", change::LogicalKind::kInt64, /*key=*/true)};
+  for (int i = 1; i < kColumns; ++i) {
+    columns.push_back(test::MakeColumn("c" + std::to_string(i), change::LogicalKind::kText));
+  }
+  return test::MakeSchema({"public", "wide"}, std::move(columns));
+}
+
+std::shared_ptr<const change::ChangeBatch> WideBatch(
+    const std::shared_ptr<const change::TableSchema>& wide) {
+  BatchBuilder builder;
+  builder.Begin(100);
+  for (int row = 0; row < 20; ++row) {
+    test::Row values(wide->columns().size(), test::Cell("some text"));
+    values[0] = test::Cell(std::to_string(row));
+    builder.Insert(wide, std::move(values));
+  }
+  return builder.Build();
+}
+
+TEST_F(DuckDbSinkTest, TheWidestTableFitsTheDefault) {
+  const auto wide = MakeWideSchema();
+
+  Apply(WriteMode::kUpsert, {WideBatch(wide)});
+
+  EXPECT_THAT(Ask("SELECT count(c1599) FROM public.wide"), ElementsAre("20"));
+}
+
+TEST_F(DuckDbSinkTest, ACommitWithoutMemoryNamesTheOptionAndItsValue) {
+  options_.memory_limit = {64 << 20};  // given, so not raised
+  const auto wide = MakeWideSchema();
+  const auto sink = MakeSink();
+  ASSERT_TRUE(sink->Open({}).has_value());
+
+  Status status = sink->Prepare(*wide);
+  if (status.has_value()) status = sink->Write(WideBatch(wide), {});
+  if (status.has_value()) {
+    const auto flushed = sink->Flush();
+    if (!flushed.has_value()) status = Fail(flushed.error());
+  }
+
+  ASSERT_FALSE(status.has_value());
+  EXPECT_EQ(status.error().kind, ErrorKind::kNoSpace) << status.error();
+  EXPECT_THAT(status.error().message, HasSubstr("raise memory_limit of the duckdb sink"));
+  EXPECT_THAT(status.error().message, HasSubstr("64.0 MiB"));
+}
+
 /// 160 MB of rows in one transaction, with 32 MB for DuckDB and 1 MB of buffer.
 TEST_F(DuckDbSinkTest, TransactionLargerThanMemoryIsWritten) {
   options_.memory_limit = {32 << 20};

@@ -57,6 +57,9 @@ Error ErrorFrom(int type, std::string_view message, const std::string& path) {
     ErrorKind kind;
     std::string_view repair;
   };
+  static constexpr std::string_view kRaiseMemory =
+      "raise memory_limit of the duckdb sink (the last of the figures of memory), or make room on "
+      "the disk";
   static constexpr Rule kRules[] = {
       {"Conflicting lock", ErrorKind::kBusy,
        "stop that process, or query a running pipeline through its HTTP port"},
@@ -65,8 +68,12 @@ Error ErrorFrom(int type, std::string_view message, const std::string& path) {
       {"No space left", ErrorKind::kNoSpace, "make room on the disk"},
       {"Disk quota exceeded", ErrorKind::kNoSpace, "raise the quota or make room"},
       {"File too large", ErrorKind::kNoSpace, "raise the limit on file sizes"},
-      {"Out of Memory", ErrorKind::kNoSpace,
-       "raise memory_limit of the duckdb sink, or make room on the disk"},
+      {"Out of Memory", ErrorKind::kNoSpace, kRaiseMemory},
+      // A commit that fails for memory is an error of the transaction.
+      {"could not allocate block", ErrorKind::kNoSpace, kRaiseMemory},
+      {"failed to pin block", ErrorKind::kNoSpace, kRaiseMemory},
+      {"failed to allocate data", ErrorKind::kNoSpace, kRaiseMemory},
+      {"failed to resize block", ErrorKind::kNoSpace, kRaiseMemory},
       {"not a valid DuckDB database", ErrorKind::kConfig, "choose another path"},
       {"version number", ErrorKind::kUnsupported,
        "the file was written by a newer DuckDB; choose another path or a newer freshet"},

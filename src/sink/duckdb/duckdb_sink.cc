@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/failpoint.h"
+#include "base/logging.h"
 #include "sink/changelog_columns.h"
 #include "sink/duckdb/changelog_query.h"
 #include "sink/duckdb/scan.h"
@@ -75,6 +76,7 @@ Result<std::optional<StoredPosition>> DuckDbSink::Open(std::stop_token) {
       "SET GLOBAL memory_limit = '{}B'; SET GLOBAL threads = {}; SET GLOBAL wal_autocheckpoint = "
       "'{}B'",
       options_.memory_limit.bytes, options_.threads, options_.checkpoint_wal.bytes)));
+  memory_bytes_ = options_.memory_limit.bytes;
   FRESHET_RETURN_IF_ERROR(connection_->Execute(fmt::format(
       "CREATE SCHEMA IF NOT EXISTS freshet; CREATE TABLE IF NOT EXISTS {} (sink "
       "VARCHAR, source VARCHAR, log_id VARCHAR, log_offset BIGINT, commit_end UBIGINT, ordinal "
@@ -158,9 +160,24 @@ Status DuckDbSink::Prepare(const TableSchema& schema) {
   return evolution.has_value() ? Status() : Fail(evolution.error());
 }
 
+/// DuckDB holds blocks for each column of a table that it writes. The limit, where it is the
+/// default, is one for tables as they mostly are, and is raised for others.
+Status DuckDbSink::MakeRoomFor(size_t columns) {
+  const auto needed = static_cast<int64_t>(columns) * Options::kMemoryOfAColumn;
+  const bool is_default = options_.memory_limit.bytes == Options().memory_limit.bytes;
+  if (!is_default || needed <= memory_bytes_) return {};
+  logging::Info("a wide table: DuckDB may use more memory",
+                {{"columns", static_cast<int64_t>(columns)}, {"memory_limit", needed}});
+  FRESHET_RETURN_IF_ERROR(
+      connection_->Execute(fmt::format("SET GLOBAL memory_limit = '{}B'", needed)));
+  memory_bytes_ = needed;
+  return {};
+}
+
 /// Gives the target's table the shape of `schema`.
 Status DuckDbSink::PutInForce(Target& target, TargetTable table, const TableSchema& schema) {
   const bool first = target.in_force == 0;
+  FRESHET_RETURN_IF_ERROR(MakeRoomFor(schema.columns().size()));
   if (table.in_the_way.has_value() &&
       sink_options_.schema_changes.Of(SchemaChange::kRenameTable) == SchemaChangePolicy::kEvolve) {
     FRESHET_RETURN_IF_ERROR(MoveAside(*table.in_the_way));

@@ -59,6 +59,7 @@ class DuckDbSink final : public Sink {
   void Drop();
   Status CheckOwned(const change::TableSchema& schema, const TargetTable& table) const;
   Status PutInForce(Target& target, TargetTable table, const change::TableSchema& schema);
+  Status MakeRoomFor(size_t columns);
   Status Evolve(Target& target, Evolution& evolution, const change::TableSchema& schema);
   Status MoveAside(const QualifiedName& table);
   Status SettleRows(Target& target);
@@ -86,6 +87,7 @@ class DuckDbSink final : public Sink {
   bool in_transaction_ = false;
   bool at_boundary_ = true;    ///< what was written ends with the end of a transaction
   bool has_position_ = false;  ///< the target holds one of ours
+  int64_t memory_bytes_ = 0;   ///< DuckDB's limit now
   int64_t buffered_bytes_ = 0;
   StoredPosition written_;
   StoredPosition flushed_;
