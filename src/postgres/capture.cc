@@ -274,10 +274,12 @@ Result<Lsn> CaptureImpl::Begin(Session& session, Connection& walsender) {
   FRESHET_RETURN_IF_ERROR(
       session.output.SourceKnown(IdentityOf(session, created.consistent_point)));
   // Tables with a key are read while the stream goes on, the others before it begins.
+  // On a standby all are: its snapshots do not say what runs.
+  FRESHET_TRY(const bool standby, IsStandby(session.catalog.connection(), session.stop));
   std::unordered_set<uint32_t> keyed;
   for (const ChosenTable& table : before.tables) {
     FRESHET_TRY(const auto schema, session.catalog.Resolve(table.relation));
-    if (!only && !schema->key_columns().empty()) keyed.insert(table.table.id.value);
+    if (!only && !standby && !schema->key_columns().empty()) keyed.insert(table.table.id.value);
   }
   const auto is_keyed = [&](const ChosenTable& each) {
     return keyed.contains(each.table.id.value);

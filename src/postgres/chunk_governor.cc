@@ -27,7 +27,9 @@ Result<SourceStrain> MeasureStrain(Connection& connection, change::Lsn received,
                                    std::stop_token stop) {
   FRESHET_TRY(
       const Rows rows,
-      connection.Query(fmt::format("SELECT greatest(pg_current_wal_lsn() - '{}'::pg_lsn, 0)::int8,"
+      connection.Query(fmt::format("SELECT greatest(CASE WHEN pg_is_in_recovery()"
+                                   "  THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END"
+                                   "  - '{}'::pg_lsn, 0)::int8,"
                                    " (SELECT (1000 * max(extract(epoch FROM r.replay_lag)))::int8"
                                    "  FROM pg_stat_replication r WHERE NOT EXISTS (SELECT FROM"
                                    "  pg_replication_slots s WHERE s.active_pid = r.pid"

@@ -1,5 +1,7 @@
 #include "postgres/preflight.h"
 
+#include <libpq-fe.h>
+
 #include <algorithm>
 
 #include "postgres/publication.h"
@@ -89,6 +91,28 @@ Check MovedSlot(const std::string& slot, change::Lsn stands, change::Lsn have) {
              kRepairGap);
 }
 
+namespace {
+
+/// Whether a url says that the server it leads to may be a standby.
+bool AsksForStandby(const Secret& url) {
+  char* error = nullptr;
+  PQconninfoOption* options = PQconninfoParse(url.Reveal().c_str(), &error);
+  PQfreemem(error);
+  bool asks = false;
+  for (const PQconninfoOption* option = options; option != nullptr && option->keyword != nullptr;
+       ++option) {
+    if (std::string_view(option->keyword) != "target_session_attrs" || option->val == nullptr) {
+      continue;
+    }
+    const std::string_view value = option->val;
+    asks = value == "standby" || value == "prefer-standby" || value == "read-only";
+  }
+  PQconninfoFree(options);
+  return asks;
+}
+
+}  // namespace
+
 Result<std::vector<Check>> CheckServer(Connection& connection, const Options& options,
                                        std::stop_token stop) {
   const int major = connection.server_major();
@@ -118,11 +142,29 @@ Result<std::vector<Check>> CheckServer(Connection& connection, const Options& op
                            "look for a newer freshet"));
   // Not found, since after a failover the address may lead to a standby for a while: once the
   // pipeline has run it waits for the primary to come.
-  out.push_back(rows.boolean(0, 1)
-                    ? Failed("primary", ErrorKind::kNotFound,
-                             "the server is a standby, where no publication or slot can be made",
-                             "connect to the primary (target_session_attrs=read-write in the url)")
-                    : Ok("primary", "the server takes writes"));
+  const bool standby = rows.boolean(0, 1);
+  if (!standby) {
+    out.push_back(Ok("primary", "the server takes writes"));
+  } else if (!AsksForStandby(options.url)) {
+    out.push_back(Failed("primary", ErrorKind::kNotFound,
+                         "the server is a standby, and the url does not ask for one",
+                         "connect to the primary (target_session_attrs=read-write in the url), or "
+                         "have the standby as the source (16+: target_session_attrs=standby)"));
+  } else if (major < 16) {
+    out.push_back(Failed("primary", ErrorKind::kUnsupported,
+                         "the server is a standby, and standbys decode from PostgreSQL 16 on",
+                         "connect to the primary (target_session_attrs=read-write in the url)"));
+  } else {
+    FRESHET_TRY(const Rows feedback,
+                connection.Query("SELECT current_setting('hot_standby_feedback')", stop));
+    out.push_back(feedback.boolean(0, 0)
+                      ? Ok("standby", "the source is a standby, with hot_standby_feedback")
+                      : Warn("standby",
+                             "the source is a standby without hot_standby_feedback: VACUUM on the "
+                             "primary will make its slots useless",
+                             "on the standby: ALTER SYSTEM SET hot_standby_feedback = on, with a "
+                             "primary_slot_name"));
+  }
   const std::string_view wal_level = rows.at(0, 2);
   out.push_back(wal_level == "logical"
                     ? Ok("wal_level", "wal_level is logical")
@@ -241,7 +283,8 @@ Result<std::vector<Check>> CheckTables(Catalog& catalog, const Options& options,
 
   if (!publication.has_value()) {
     FRESHET_TRY(const Rows rights,
-                connection.Query("SELECT has_database_privilege(current_database(), 'CREATE'),"
+                connection.Query("SELECT has_database_privilege(current_database(), 'CREATE')"
+                                 "  AND NOT pg_is_in_recovery(),"
                                  " (SELECT count(*) FROM pg_class WHERE oid = ANY ($1::oid[])"
                                  "  AND NOT pg_has_role(relowner, 'USAGE'))",
                                  {[&] {

@@ -18,6 +18,10 @@ change::Lsn LsnAt(const Rows& rows, int row, int column) {
 
 /// The sessions and prepared transactions that a new slot waits for, for people.
 std::string Blockers(Connection& connection, const Connection& walsender, std::stop_token stop) {
+  if (IsStandby(connection, stop).value_or(false)) {
+    return "the primary to say in the WAL which transactions run there (on the primary: SELECT "
+           "pg_log_standby_snapshot()), and for those to end";
+  }
   const std::string sql = fmt::format(
       "SELECT format('pid %s (%s, %s, in a transaction since %s)', pid, usename,"
       " application_name, xact_start) FROM pg_stat_activity"
@@ -78,6 +82,11 @@ Result<std::optional<Slot>> InspectSlot(Connection& connection, const std::strin
   return out;
 }
 
+Result<bool> IsStandby(Connection& connection, std::stop_token stop) {
+  FRESHET_TRY(const Rows rows, connection.Query("SELECT pg_is_in_recovery()", stop));
+  return rows.boolean(0, 0);
+}
+
 Result<std::string> StandbyInTheWay(Connection& connection, std::stop_token stop) {
   if (connection.server_major() < 17) return std::string();
   // A standby that follows is behind by a moment always: only one that is away is named for that.
@@ -92,9 +101,11 @@ Result<std::string> StandbyInTheWay(Connection& connection, std::stop_token stop
                        " FROM (SELECT trim(both ' \"' FROM unnest(string_to_array(current_setting("
                        "  'synchronized_standby_slots'), ','))) AS wanted) AS names"
                        " LEFT JOIN pg_replication_slots AS s ON s.slot_name = wanted"
-                       " WHERE wanted <> '' AND (s.slot_name IS NULL OR NOT s.active OR"
+                       " WHERE wanted <> '' AND NOT pg_is_in_recovery() AND (s.slot_name IS NULL "
+                       "OR NOT s.active OR"
                        "  s.invalidation_reason IS NOT NULL OR s.slot_type <> 'physical' OR"
-                       "  s.restart_lsn < pg_current_wal_flush_lsn())"
+                       "  s.restart_lsn < CASE WHEN NOT pg_is_in_recovery()"
+                       "   THEN pg_current_wal_flush_lsn() END)"
                        " ORDER BY s.restart_lsn NULLS FIRST LIMIT 1",
                        stop));
   if (rows.size() == 0) return std::string();
@@ -149,7 +160,11 @@ Result<CreatedSlot> CreateSlot(Connection& walsender, Connection& connection,
   constexpr nanoseconds kReportEvery = std::chrono::seconds(1);
   const nanoseconds deadline = SystemClock().Monotonic() + request.timeout;
   // Without failover the form that every version from 10 on understands.
-  const bool failover = request.failover && !request.temporary && connection.server_major() >= 17;
+  bool failover = request.failover && !request.temporary && connection.server_major() >= 17;
+  if (failover) {  // of a standby's own slots nobody keeps a copy
+    FRESHET_TRY(const bool standby, IsStandby(connection, stop));
+    failover = !standby;
+  }
   FRESHET_RETURN_IF_ERROR(walsender.Send(
       fmt::format("CREATE_REPLICATION_SLOT {} {} LOGICAL pgoutput {}",
                   Connection::QuoteIdentifier(request.name), request.temporary ? "TEMPORARY" : "",
@@ -171,7 +186,8 @@ Result<CreatedSlot> CreateSlot(Connection& walsender, Connection& connection,
       return Fail(
           ErrorKind::kBusy,
           "slot '{}' could not be made within slot_create_timeout: the server waits for {}; "
-          "end them (SELECT pg_terminate_backend(pid)), or raise slot_create_timeout",
+          "see to that (SELECT pg_terminate_backend(pid) ends a session), or raise "
+          "slot_create_timeout",
           request.name, blockers);
     }
     if (request.on_wait) request.on_wait("the new slot waits for " + blockers);

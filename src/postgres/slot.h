@@ -54,6 +54,10 @@ struct CreatedSlot {
 Result<std::optional<Slot>> InspectSlot(Connection& connection, const std::string& name,
                                         std::stop_token stop = {});
 
+/// Whether the server is a standby: it decodes (16+), but takes no writes, and its snapshots do not
+/// list what runs. Errors: those of Connection.
+Result<bool> IsStandby(Connection& connection, std::stop_token stop = {});
+
 /// Which standby holds back what a slot sends, and why: one that synchronized_standby_slots (17+)
 /// names and that is away or behind. Empty: none. Errors: those of Connection.
 Result<std::string> StandbyInTheWay(Connection& connection, std::stop_token stop = {});

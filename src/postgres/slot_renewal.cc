@@ -75,12 +75,6 @@ Result<SlotRenewal> RenewSlot(const Options& options, const change::SourceIdenti
   FRESHET_TRY(Connection connected, Connection::Connect(options.url, {}, stop));
   Catalog catalog(std::move(connected));
   Connection& connection = catalog.connection();
-  FRESHET_TRY(const Rows standby, connection.Query("SELECT pg_is_in_recovery()", stop));
-  if (standby.boolean(0, 0)) {
-    return Fail(ErrorKind::kUnsupported,
-                "the source is a standby, whose tables cannot be read while the stream goes on; {}",
-                kNewLog);
-  }
   FRESHET_TRY(const auto server_checks, CheckServer(connection, options, stop));
   if (auto failure = FirstFailure(server_checks)) return Fail(*std::move(failure));
   FRESHET_TRY(

@@ -23,7 +23,7 @@ struct SlotRenewal {
 /// call.
 ///
 /// Errors: kGap (another server or database, or one that ends before `end`: only a new log helps),
-/// kBusy (the slot is in use, or transactions hold it up), kUnsupported (a standby), kConfig
+/// kBusy (the slot is in use, or transactions hold it up), kConfig
 /// (`snapshot` is not initial; what CheckTables() finds), and those of Connection.
 Result<SlotRenewal> RenewSlot(const Options& options, const change::SourceIdentity& source,
                               change::Lsn end, const Clock& clock, std::stop_token stop = {});

@@ -24,7 +24,8 @@ Result<SourcePicture> TakePicture(Connection& connection, const std::string& pub
   // The WAL end first: what is listed after it was sent at least up to there.
   FRESHET_TRY(const Rows head,
               connection.Query(
-                  fmt::format("SELECT pg_current_wal_flush_lsn(), p.oid IS NOT NULL,"
+                  fmt::format("SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
+                              "  ELSE pg_current_wal_flush_lsn() END, p.oid IS NOT NULL,"
                               " txid_snapshot_xmin(txid_current_snapshot()),"
                               " concat_ws(', ', CASE WHEN NOT pubinsert THEN 'insert' END,"
                               " CASE WHEN NOT pubupdate THEN 'update' END,"

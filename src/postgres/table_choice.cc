@@ -4,6 +4,7 @@
 
 #include "base/logging.h"
 #include "postgres/publication.h"
+#include "postgres/slot.h"
 
 namespace freshet::postgres {
 
@@ -115,6 +116,12 @@ Status Publish(Catalog& catalog, const CatalogTable& table, const std::string& p
     logging::Info("the publication carries another table",
                   {{"publication", publication}, {"table", change::ToString(table.name)}});
     return {};
+  }
+  if (IsStandby(connection, stop).value_or(false)) {
+    return Fail(ErrorKind::kDenied,
+                "publication '{}' does not send {}, and a standby cannot add it; on the primary: "
+                "{}",
+                publication, change::ToString(table.name), sql);
   }
   if (added.error().kind != ErrorKind::kDenied) return added;
   return Fail(ErrorKind::kDenied,

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "postgres/pgoutput.h"
+#include "postgres/slot.h"
 
 namespace freshet::postgres {
 
@@ -69,7 +70,10 @@ Status TableKeeper::Serve(LiveSnapshot& snapshot, std::stop_token stop) {
 
 Result<LiveSnapshot::Wanted> TableKeeper::Describe(const ChosenTable& table) {
   FRESHET_TRY(const auto schema, catalog_.Resolve(table.relation));
-  return LiveSnapshot::Wanted{.table = table, .whole = schema->key_columns().empty()};
+  if (!standby_.has_value()) {
+    FRESHET_TRY(standby_, IsStandby(catalog_.connection()));
+  }
+  return LiveSnapshot::Wanted{.table = table, .whole = *standby_ || schema->key_columns().empty()};
 }
 
 Result<bool> TableKeeper::Choose(const std::vector<std::string>& tables,

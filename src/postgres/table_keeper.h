@@ -65,7 +65,8 @@ class TableKeeper final : public SchemaSource, public LiveSnapshot::Joiner {
   /// Errors: kUnavailable for a table whose rows have to be wanted first: the stream begins anew.
   Status Admit(change::TableId id);
 
-  /// What is to be wanted of a table. One without a key cannot be read in chunks.
+  /// What is to be wanted of a table. One without a key cannot be read in chunks, nor any of a
+  /// standby (docs/adr/0115).
   Result<LiveSnapshot::Wanted> Describe(const ChosenTable& table);
 
   Options& options_;
@@ -76,9 +77,10 @@ class TableKeeper final : public SchemaSource, public LiveSnapshot::Joiner {
   TableFilter filter_;
   Ids known_;
   Ids& left_out_;
-  bool any_;    ///< all tables are known
-  bool grows_;  ///< the publication takes in new tables by itself
-  Ids there_;   ///< when the stream began
+  bool any_;                     ///< all tables are known
+  std::optional<bool> standby_;  ///< the source is one; not asked yet
+  bool grows_;                   ///< the publication takes in new tables by itself
+  Ids there_;                    ///< when the stream began
 };
 
 }  // namespace freshet::postgres
