@@ -12,17 +12,27 @@
 namespace freshet::sink::duckdb {
 namespace {
 
-/// Interrupts a connection when a time is over or a stop is requested. Its thread ends with it.
+/// Interrupts a connection when a time is over or a stop is requested, and goes on with it: DuckDB
+/// forgets an interrupt that comes before the query has begun. Its thread ends with it.
 class Watchdog {
  public:
   Watchdog(Connection& connection, std::chrono::milliseconds time, std::stop_token stop)
-      : stopped_(stop, [&connection] { connection.Interrupt(); }),
-        timer_([this, &connection, time](std::stop_token done) {
+      : timer_([this, &connection, time](std::stop_token done) {
+          constexpr std::chrono::milliseconds kAgain{20};
           MutexLock lock(mutex_);
-          condition_.wait_for(lock, done, time, [] { return false; });
-          if (done.stop_requested()) return;
-          timed_out_ = true;
-          connection.Interrupt();
+          condition_.wait_for(lock, done, time, [this]() REQUIRES(mutex_) { return stopped_; });
+          while (!done.stop_requested()) {
+            timed_out_ = timed_out_ || !stopped_;
+            connection.Interrupt();
+            condition_.wait_for(lock, done, kAgain, [] { return false; });
+          }
+        }),
+        on_stop_(stop, [this] {
+          {
+            const MutexLock lock(mutex_);
+            stopped_ = true;
+          }
+          condition_.notify_all();
         }) {}
 
   bool timed_out() {
@@ -33,9 +43,10 @@ class Watchdog {
  private:
   Mutex mutex_;
   std::condition_variable_any condition_;
+  bool stopped_ GUARDED_BY(mutex_) = false;
   bool timed_out_ GUARDED_BY(mutex_) = false;
-  std::stop_callback<std::function<void()>> stopped_;
   std::jthread timer_;
+  std::stop_callback<std::function<void()>> on_stop_;
 };
 
 struct Prepared {
