@@ -40,6 +40,7 @@ struct SinkRunner::Pending {
   int64_t transactions = 0;
   bool dirty = false;  ///< something was written
   bool inside_transaction = false;
+  bool snapshot_only = true;     ///< no row of the stream
   log::LogOffset durable_first;  ///< the log must be durable up to here before a flush
   nanoseconds since{0};          ///< when the first of it was written
   std::map<change::TableName, int64_t> table_rows;
@@ -225,6 +226,7 @@ Status SinkRunner::WriteEntry(const log::LogEntry& entry, Pending& pending) {
     // Rows of a snapshot that a power failure takes from the log are read again and stand at
     // another place: the target must not have them before the log has them for good.
     if (t.kind == change::TransactionKind::kSnapshot) pending.durable_first = entry.end.offset;
+    if (t.kind != change::TransactionKind::kSnapshot && changes) pending.snapshot_only = false;
     if (t.kind == change::TransactionKind::kStream && changes) pending.AddCommit(t.commit_time);
   }
   const MutexLock lock(mutex_);
@@ -275,11 +277,13 @@ bool SinkRunner::FlushIsDue(const Pending& pending, bool log_is_drained) const {
   if (hurry_.stop_requested() && (log_is_drained || pending.behind.position >= wanted_)) {
     return true;
   }
-  if (pending.rows >= spec_.flush.rows || pending.bytes >= spec_.flush.bytes.bytes) return true;
+  const int64_t times = pending.snapshot_only && !log_is_drained ? spec_.flush.snapshot_times : 1;
+  if (pending.rows >= times * spec_.flush.rows) return true;
+  if (pending.bytes >= times * spec_.flush.bytes.bytes) return true;
   const nanoseconds waited = clock_.Monotonic() - pending.since;
   if (pending.rows == 0) return waited >= kIdleFlushInterval;
   if (spec_.flush.interval.count() == 0) return log_is_drained;
-  return waited >= spec_.flush.interval;
+  return waited >= times * nanoseconds(spec_.flush.interval);
 }
 
 nanoseconds SinkRunner::WaitTime(const Pending& pending) const {

@@ -19,6 +19,10 @@ struct FlushPolicy {
   config::Duration interval = std::chrono::seconds(1);
   int64_t rows = 100'000;
   config::ByteSize bytes{int64_t{64} << 20};
+
+  /// While only rows of snapshots wait, and more stand behind them: so many times these limits. For
+  /// targets to which few large transactions are cheaper. Not configured.
+  int64_t snapshot_times = 1;
 };
 
 /// Everything the rest of freshet needs to know of one kind of sink, made from its section of a

@@ -30,6 +30,8 @@ class SinkRunnerTest : public ::testing::Test {
     spec.options.name = "warehouse";
     spec.factory = std::make_shared<test::FakeFactory>(target_);
     spec.flush.interval = interval;
+    spec.flush.rows = flush_rows_;
+    spec.flush.snapshot_times = 4;
     runner_ = std::make_unique<SinkRunner>(spec, log_, ingest_, clock_);
     thread_ = std::jthread([this](std::stop_token stop) { result_ = runner_->Run(stop); });
   }
@@ -52,6 +54,7 @@ class SinkRunnerTest : public ::testing::Test {
   FakeLog log_;
   Ingest ingest_{log_, clock_};
   const std::shared_ptr<FakeTarget> target_ = std::make_shared<FakeTarget>();
+  int64_t flush_rows_ = 100'000;
   std::unique_ptr<SinkRunner> runner_;
   Status result_;
   std::jthread thread_;
@@ -341,6 +344,23 @@ TEST_F(SinkRunnerTest, ChangesWaitForTheFlushInterval) {
   clock_.Advance(std::chrono::seconds(5));
 
   target_->WaitFor([](const FakeTarget& t) { return t.transactions.contains(100); });
+}
+
+TEST_F(SinkRunnerTest, LimitsAreLargerWhileOnlyRowsOfSnapshotsWait) {
+  flush_rows_ = 2;
+  Append(Insert(100));
+  Append(Insert(200));
+  for (int64_t n = 1; n <= 7; ++n) {
+    Append(BatchBuilder().Piece(200, n).Snapshot(items_, {std::to_string(n), "a", "1"}).Build());
+  }
+  ASSERT_TRUE(log_.Sync().has_value());
+
+  Start(std::chrono::seconds(5));
+
+  target_->WaitFor(
+      [](const FakeTarget& t) { return t.position && t.position->position.ordinal == 7; });
+  EXPECT_EQ(target_->Count("flush"),
+            2);  // of the stream's rows, and of the others at the log's end
 }
 
 TEST_F(SinkRunnerTest, HurryFlushesWithoutTheInterval) {

@@ -22,6 +22,7 @@ class DuckDbFactory final : public Factory {
   FlushPolicy DefaultFlush() const override {
     FlushPolicy flush;
     flush.rows = 250'000;
+    flush.snapshot_times = 4;  // whole row groups go to the file at once, not through the WAL
     return flush;
   }
 
