@@ -35,8 +35,12 @@ int64_t ChangeBatch::num_rows() const {
 
 int64_t ChangeBatch::size_bytes() const {
   constexpr int64_t kSideBytesPerRow = sizeof(ChangeKind) + sizeof(int32_t) + sizeof(int64_t);
+  // What Arrow needs around the values of a column: more than they do, in a table of few rows.
+  constexpr int64_t kBytesAroundColumn = 512;
   int64_t bytes = static_cast<int64_t>(sizeof(Transaction) * transactions.size());
   for (const TableChanges& table : tables) {
+    bytes += static_cast<int64_t>(sizeof(TableChanges)) +
+             kBytesAroundColumn * static_cast<int64_t>(table.schema->columns().size());
     bytes += arrow::util::TotalBufferSize(*table.rows) + kSideBytesPerRow * table.num_rows();
     for (const ValueException& e : table.exceptions) {
       bytes += static_cast<int64_t>(sizeof(e) + e.text.size());

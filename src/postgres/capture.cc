@@ -545,7 +545,7 @@ Status CaptureImpl::CatchUpBacklog(Session& session, change::Position& position,
 
 Status CaptureImpl::Stream(Session& session, Connection walsender, const change::Position& position,
                            std::optional<change::Transaction> open) {
-  FRESHET_TRY(const Choice choice,
+  FRESHET_TRY(Choice choice,
               Choose(session.catalog, session.filter, options_.publication, session.stop));
   FRESHET_TRY(
       const Rows timeout,
@@ -579,6 +579,7 @@ Status CaptureImpl::Stream(Session& session, Connection walsender, const change:
                      std::move(session.known), left_out_);
   LiveSnapshot snapshot(options_, session.catalog, tables, board_, clock_);
   FRESHET_RETURN_IF_ERROR(tables.WantMissing(choice, session.snapshots, snapshot, session.stop));
+  choice = {};  // of very many tables it would be large
   board_.Enter(snapshot.has_tables() ? CaptureState::kSnapshotting : CaptureState::kStreaming);
   const bool inside = open.has_value();
   Assembler assembler(
