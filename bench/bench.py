@@ -298,6 +298,8 @@ def main():
     parser.add_argument("--snapshot-rows", type=int, default=source.SNAPSHOT_ROWS)
     parser.add_argument("--giant-rows", type=int, default=source.GIANT_ROWS)
     parser.add_argument("--tables", type=int, default=source.TABLES)
+    parser.add_argument("--check", action="store_true",
+                        help="fail where a table takes more memory than the goal")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "release")
     options = parser.parse_args()
     options.freshet = options.build / "freshet"
