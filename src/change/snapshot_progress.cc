@@ -8,6 +8,7 @@ bool IsValid(const SnapshotProgress& step) {
   switch (step.step) {
     case SnapshotStep::kWanted:
     case SnapshotStep::kFinished:
+    case SnapshotStep::kFresh:
       return step == SnapshotProgress{.step = step.step, .table = step.table};
     case SnapshotStep::kBegun:
       return step == SnapshotProgress{.step = step.step,
@@ -45,6 +46,8 @@ void SnapshotLedger::Apply(const SnapshotProgress& step) {
     }
     case SnapshotStep::kFinished:
       unfinished_.erase(step.table);
+      return;
+    case SnapshotStep::kFresh:
       return;
   }
 }

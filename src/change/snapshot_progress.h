@@ -22,6 +22,8 @@ enum class SnapshotStep : uint8_t {
   kBegun = 2,     ///< reading begins, from the start
   kAdvanced = 3,  ///< a relation of it was read further
   kFinished = 4,  ///< every row is in the log before this place
+  kFresh = 5,     ///< says nothing of progress: no row of the table's in this batch, each read for
+                  ///< the first time, is in a target that was empty of it where kBegun stands
 };
 
 /// The most ranges one step may list. Ranges are read in order by a handful of workers, so that few

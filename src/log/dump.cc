@@ -65,6 +65,8 @@ std::string_view StepName(change::SnapshotStep step) {
       return "advanced";
     case change::SnapshotStep::kFinished:
       return "finished";
+    case change::SnapshotStep::kFresh:
+      return "fresh";
   }
   return "unknown";
 }

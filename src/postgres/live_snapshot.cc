@@ -1,5 +1,7 @@
 #include "postgres/live_snapshot.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <unordered_map>
 
@@ -228,6 +230,13 @@ ChunkReader& LiveSnapshot::Reader() {
 std::shared_ptr<const ChangeBatch> LiveSnapshot::Pass(std::shared_ptr<const ChangeBatch> batch) {
   if (!has_tables()) return whole_.Pass(std::move(batch));
   join_.Observe(*batch);
+  for (Table& table : active_) {
+    table.fresh =
+        table.fresh && std::none_of(batch->tables.begin(), batch->tables.end(),
+                                    [&](const change::TableChanges& changes) {
+                                      return changes.schema->id() == table.source.table.id;
+                                    });
+  }
   for (const change::TableChanges& changes : batch->tables) {
     if (changes.transactions.empty()) continue;
     Streamed& streamed = streamed_[changes.schema->id()];
@@ -246,6 +255,7 @@ Result<bool> LiveSnapshot::Work(std::stop_token stop) {
       chunks_.clear();
       streamed_.clear();
       Show();
+      malloc_trim(0);  // what reading took lies free in the heaps of threads that are gone
       logging::Info("snapshot done", {{"rows", rows_}});
     }
     return false;
@@ -465,6 +475,7 @@ void LiveSnapshot::GiveUp(int64_t id, Chunk& chunk, bool again) {
     part.plan.Return(chunk.range);
   }
   --chunk.table->chunks;
+  chunk.table->fresh = false;  // some of its rows may have been placed
   chunk.given_up = true;
 }
 
@@ -723,6 +734,7 @@ Status LiveSnapshot::Begin(const std::vector<Tables::iterator>& tables, ChangeBa
                                .begun_xid = table->begun_xid});
     join_.Emptied(relation.id);
     table->phase = Phase::kReading;
+    table->fresh = table->replaces && table->source.sends_all;
     table->pause = Nanos(0);
     table->waits_for.clear();
     table->since = clock_.Monotonic();
@@ -774,6 +786,9 @@ void LiveSnapshot::PlacePiece(ChangeBatch& batch) {
     rows_ += placement.rows.num_rows();
     table.rows += placement.rows.num_rows();
     batch.tables.push_back(std::move(placement.rows));
+    if (table.fresh) {
+      batch.snapshots.push_back({.step = SnapshotStep::kFresh, .table = table.source.table.id});
+    }
   }
   if (piece.end.has_value()) {
     const ChunkEnd end = *std::move(piece.end);

@@ -118,6 +118,7 @@ class LiveSnapshot final : public Receiver::Inset {
     Phase phase = Phase::kNew;
     bool replaces = true;
     bool whole = false;          ///< read at a cut, not in chunks
+    bool fresh = false;          ///< begun here, and since then nothing of it came twice or changed
     bool watched_whole = false;  ///< since before it was begun: saw_unchanged() tells all
     uint64_t begun_xid = 0;
     std::vector<Part> parts;

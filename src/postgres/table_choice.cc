@@ -72,6 +72,7 @@ Result<Choice> Describe(Catalog& catalog, const std::vector<CatalogTable>& all,
     const PublishedTable* published = there.has_value() ? there->Find(table.name) : nullptr;
     if (published != nullptr) {
       each.published = true;
+      each.sends_all = there->inserts && there->updates && there->deletes && there->truncates;
       each.columns = published->columns;
       each.row_filter = published->row_filter;
     }

@@ -20,6 +20,7 @@ struct ChosenTable {
   CatalogTable table;
   std::vector<CatalogTable> parts = {};   ///< the relations with its rows: itself, or its leaves
   bool published = false;                 ///< the publication carries it
+  bool sends_all = false;                 ///< every insert, update, delete and truncate of it
   std::vector<std::string> columns = {};  ///< those published (15+); empty: all but generated ones
   std::string row_filter = {};            ///< the publication's condition (15+); empty: all rows
   pgoutput::Relation relation = {};       ///< as the stream would name it

@@ -52,6 +52,17 @@ TEST(SnapshotLedgerTest, TableIsUnfinishedFromWantedToFinished) {
   EXPECT_THAT(ledger.unfinished(), IsEmpty());
 }
 
+TEST(SnapshotLedgerTest, ThatRowsAreFreshIsNoProgress) {
+  const SnapshotProgress fresh{.step = SnapshotStep::kFresh, .table = kOrders};
+  EXPECT_TRUE(IsValid(fresh));
+  auto ledger = LedgerOf({Begun(kOrders), Advanced(kOrders, {1}, 8)});
+  const SnapshotLedger before = ledger;
+
+  ledger.Apply(fresh);
+
+  EXPECT_EQ(ledger, before);
+}
+
 TEST(SnapshotLedgerTest, NewestStepOfEachPartCounts) {
   const auto ledger = LedgerOf({Begun(kOrders), Advanced(kOrders, {1}, 8),
                                 Advanced(kOrders, {2}, 4), Advanced(kOrders, {1}, 16)});

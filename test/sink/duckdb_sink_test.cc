@@ -349,6 +349,53 @@ TEST_F(DuckDbSinkTest, SnapshotStandsBeforeATransactionAtTheSamePlace) {
               ElementsAre("1 | nut | 0.10 | NULL", "2 | bolt, new | 0.20 | NULL"));
 }
 
+/// They are appended as they come, and are rows like any other from then on.
+TEST_F(DuckDbSinkTest, FreshRowsOfASnapshotStandAmongTheOthers) {
+  const auto items = MakeItemsSchema();
+  const change::SnapshotProgress fresh{.step = change::SnapshotStep::kFresh, .table = items->id()};
+  Apply(WriteMode::kUpsert,
+        {BatchBuilder().Begin(90).Insert(items, {"9", "old", "0.90"}).Build(),
+         BatchBuilder().Piece(100, 1).Truncate({items}).Begun(items, true).Build(),
+         BatchBuilder()
+             .Piece(100, 2)
+             .Snapshot(items, {"1", "nut", "0.10"})
+             .Snapshot(items, {"2", "bolt", "0.20"})
+             .Step(fresh)
+             .Build(),
+         BatchBuilder()
+             .Begin(200)
+             .Update(items, {"2", "bolt, new", "0.20"})
+             .Insert(items, {"3", "cog", "0.30"})
+             .Build(),
+         BatchBuilder()
+             .Piece(200, 1)
+             .Snapshot(items, {"3", "cog", "0.30"})
+             .Snapshot(items, {"4", "pin", "0.40"})
+             .Build()});
+
+  EXPECT_THAT(ReadBackRows(*items, WriteMode::kUpsert),
+              ElementsAre("1 | nut | 0.10 | NULL", "2 | bolt, new | 0.20 | NULL",
+                          "3 | cog | 0.30 | NULL", "4 | pin | 0.40 | NULL"));
+}
+
+/// Whoever marks rows as fresh answers for it.
+TEST_F(DuckDbSinkTest, FreshRowsAreNotLookedForInTheTarget) {
+  const auto items = MakeItemsSchema();
+  for (const bool fresh : {false, true}) {
+    options_.path = folder_ / (fresh ? "fresh.duckdb" : "any.duckdb");
+    const auto piece = [&](int64_t n) {
+      BatchBuilder batch;
+      batch.Piece(100, n).Snapshot(items, {"1", "nut", "0.10"});
+      if (fresh) batch.Step({.step = change::SnapshotStep::kFresh, .table = items->id()});
+      return batch.Build();
+    };
+
+    Apply(WriteMode::kUpsert, {piece(1), piece(2)});
+
+    EXPECT_EQ(ReadBackRows(*items, WriteMode::kUpsert).size(), fresh ? 2u : 1u);
+  }
+}
+
 /// Row 1 was deleted in the source while nobody looked.
 TEST_F(DuckDbSinkTest, SnapshotTakenAnewReplacesTheTable) {
   const auto items = MakeItemsSchema();

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "support/batches.h"
 
 namespace freshet::test {
@@ -40,6 +41,12 @@ KeyedTarget::Key KeyOf(const change::TableSchema& schema, const KeyedTarget::Row
   return key;
 }
 
+bool IsFresh(const change::ChangeBatch& batch, const TableChanges& changes) {
+  return std::any_of(batch.snapshots.begin(), batch.snapshots.end(), [&](const auto& step) {
+    return step.step == change::SnapshotStep::kFresh && step.table == changes.schema->id();
+  });
+}
+
 }  // namespace
 
 void KeyedTarget::Apply(const change::ChangeBatch& batch, int32_t index, std::set<RowId>& touched) {
@@ -51,7 +58,13 @@ void KeyedTarget::Apply(const change::ChangeBatch& batch, int32_t index, std::se
       Clear(names_[step.table], touched);
     }
   }
-  for (const TableChanges& changes : batch.tables) Apply(changes, index, touched);
+  for (const TableChanges& changes : batch.tables) {
+    const Rows& rows = tables_[names_[changes.schema->id()]];
+    for (int64_t r = 0; IsFresh(batch, changes) && r < changes.num_rows(); ++r) {
+      CHECK(!rows.contains(KeyOf(*changes.schema, ReadRow(changes, r))));
+    }
+    Apply(changes, index, touched);
+  }
 }
 
 void KeyedTarget::Apply(const TableChanges& changes, int32_t index, std::set<RowId>& touched) {

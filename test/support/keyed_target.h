@@ -12,7 +12,8 @@
 
 namespace freshet::test {
 
-/// Tables as a target that goes by key would have them, kept in memory as text.
+/// Tables as a target that goes by key would have them, kept in memory as text. CHECKs that rows
+/// which the log calls fresh are not there yet.
 class KeyedTarget {
  public:
   using Key = std::vector<std::string>;

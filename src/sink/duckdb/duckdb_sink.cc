@@ -50,6 +50,14 @@ bool SameRun(const TableSchema& current, const TableSchema& next) {
          });
 }
 
+/// The rows of a snapshot's piece are new to a target that took all before them.
+bool IsFresh(const change::ChangeBatch& batch, const TableChanges& changes) {
+  return changes.unchanged.empty() &&
+         std::any_of(batch.snapshots.begin(), batch.snapshots.end(), [&](const auto& step) {
+           return step.step == change::SnapshotStep::kFresh && step.table == changes.schema->id();
+         });
+}
+
 }  // namespace
 
 DuckDbSink::DuckDbSink(Options options, SinkOptions sink_options, const Clock& clock)
@@ -376,6 +384,8 @@ Status DuckDbSink::Write(const std::shared_ptr<const change::ChangeBatch>& batch
     }
     if (sink_options_.mode == WriteMode::kAppend) {
       FRESHET_RETURN_IF_ERROR(AppendChanges(target, *batch, changes));
+    } else if (IsFresh(*batch, changes)) {
+      FRESHET_RETURN_IF_ERROR(AppendFresh(target, changes));
     } else {
       FRESHET_RETURN_IF_ERROR(BufferChanges(target, batch, changes));
     }
@@ -401,8 +411,8 @@ Status DuckDbSink::CheckExceptions(const TableChanges& changes) {
               change::ToString(changes.schema->name()), column.name);
 }
 
-Status DuckDbSink::AppendChanges(Target& target, const change::ChangeBatch& batch,
-                                 const TableChanges& changes) {
+Status DuckDbSink::AppendRows(Target& target, const TableChanges& changes,
+                              const std::vector<std::shared_ptr<arrow::Array>>& extras) {
   const ColumnMapping& mapping = target.mappings.at(changes.schema->fingerprint());
   if (target.appender == nullptr) {
     TableAppender::Types types(target.table.columns.size());
@@ -414,8 +424,6 @@ Status DuckDbSink::AppendChanges(Target& target, const change::ChangeBatch& batc
                 TableAppender::ToTable(*connection_, target.table.name, std::move(types)));
   }
   TableAppender& appender = *target.appender;
-  const auto extras = ChangelogColumns(batch, changes, clock_.Now(),
-                                       sink_options_.exceptions == ExceptionPolicy::kKeepText);
   std::vector<const arrow::Array*> extra_of(target.table.columns.size(), nullptr);
   for (size_t e = 0; e < kExtraColumns; ++e) {
     if (mapping.extra[e] >= 0) extra_of[static_cast<size_t>(mapping.extra[e])] = extras[e].get();
@@ -438,13 +446,31 @@ Status DuckDbSink::AppendChanges(Target& target, const change::ChangeBatch& batc
     FRESHET_RETURN_IF_ERROR(appender.Advance(selection.count));
     done += selection.count;
   }
+  return appender.Drain();
+}
+
+Status DuckDbSink::AppendChanges(Target& target, const change::ChangeBatch& batch,
+                                 const TableChanges& changes) {
+  const auto extras = ChangelogColumns(batch, changes, clock_.Now(),
+                                       sink_options_.exceptions == ExceptionPolicy::kKeepText);
+  FRESHET_RETURN_IF_ERROR(AppendRows(target, changes, extras));
   if (!changes.unchanged.empty() && sink_options_.unchanged == UnchangedPolicy::kFill &&
       !target.not_sent_from.has_value()) {
     // Rows come in the order of commits, so that of the batch's first row is the lowest.
     target.not_sent_from =
         batch.transactions[static_cast<size_t>(changes.transactions.front())].commit_lsn.value;
   }
-  return appender.Drain();
+  return {};
+}
+
+/// Rows that the target surely has not: there is nothing to look for, and nothing to collapse.
+Status DuckDbSink::AppendFresh(Target& target, const TableChanges& changes) {
+  if (target.run != nullptr) FRESHET_RETURN_IF_ERROR(ApplyRun(target));
+  std::vector<std::shared_ptr<arrow::Array>> extras(kExtraColumns);
+  if (!changes.exceptions.empty() && sink_options_.exceptions == ExceptionPolicy::kKeepText) {
+    extras[static_cast<size_t>(ExtraColumn::kExceptions)] = ExceptionsColumn(changes);
+  }
+  return AppendRows(target, changes, extras);
 }
 
 Status DuckDbSink::BufferChanges(Target& target,
@@ -461,6 +487,10 @@ Status DuckDbSink::BufferChanges(Target& target,
 
 /// Collapses what is held in memory for one table and hands it to DuckDB.
 Status DuckDbSink::ApplyRun(Target& target) {
+  if (target.appender != nullptr) {  // rows from before
+    FRESHET_RETURN_IF_ERROR(target.appender->Flush());
+    target.appender.reset();
+  }
   const MappingOf mapping_of =
       [&mappings = target.mappings](const TableSchema& schema) -> const ColumnMapping& {
     return mappings.at(schema.fingerprint());

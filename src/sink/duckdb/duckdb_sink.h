@@ -50,7 +50,7 @@ class DuckDbSink final : public Sink {
     std::map<uint64_t, ColumnMapping> mappings;  ///< of that version and those in `run`
     bool had_rows = false;                       ///< before this sink wrote a snapshot into it
     bool deleted = false;                        ///< rows were, in the open transaction
-    std::unique_ptr<TableAppender> appender;     ///< append: for the version in force
+    std::unique_ptr<TableAppender> appender;     ///< for the version in force
     std::unique_ptr<UpsertRun> run;              ///< upsert: not applied yet
     std::shared_ptr<const change::TableSchema> run_schema;  ///< newest version in `run`
   };
@@ -72,6 +72,11 @@ class DuckDbSink final : public Sink {
   Status CheckExceptions(const change::TableChanges& changes);
   Status AppendChanges(Target& target, const change::ChangeBatch& batch,
                        const change::TableChanges& changes);
+  Status AppendFresh(Target& target, const change::TableChanges& changes);
+
+  /// Appends rows with the sink's own columns, by ExtraColumn; null: without it.
+  Status AppendRows(Target& target, const change::TableChanges& changes,
+                    const std::vector<std::shared_ptr<arrow::Array>>& extras);
   Status BufferChanges(Target& target, const std::shared_ptr<const change::ChangeBatch>& batch,
                        const change::TableChanges& changes);
   Status ApplyRun(Target& target);
