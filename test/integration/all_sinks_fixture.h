@@ -21,18 +21,17 @@ namespace freshet::test {
 /// A fixture whose pipeline carries every table of `public` into a target of each kind.
 class AllSinksTest : public SharedPostgresTest {
  protected:
-  /// `memory`: of each DuckDB.
-  void Configure(const std::string& memory = "80MiB") {
+  void Configure() {
     options_ = {};
     const std::string yaml = fmt::format(
         "source: {{ postgres: {{ url: '{0}', slot: {1}, tables: ['public.*'] }} }}\n"
         "log: {{ path: '{2}/log' }}\n"
         "sinks:\n"
-        "  mirror: {{ duckdb: {{ path: '{3}', memory_limit: {4} }}, mode: upsert }}\n"
-        "  changelog: {{ duckdb: {{ path: '{2}/c.duckdb', memory_limit: {4} }}, mode: append }}\n"
+        "  mirror: {{ duckdb: {{ path: '{3}' }}, mode: upsert }}\n"
+        "  changelog: {{ duckdb: {{ path: '{2}/c.duckdb' }}, mode: append }}\n"
         "  parquet: {{ files: {{ url: '{2}/parquet' }} }}\n"
         "  lines: {{ files: {{ url: '{2}/lines', format: jsonl }} }}\n",
-        url().Reveal(), name_, folder_.path().string(), Mirror(), memory);
+        url().Reveal(), name_, folder_.path().string(), Mirror());
     const Status read = config::ReadYaml(
         yaml, "test.yaml", [&](config::Binder& binder) { pipeline::Bind(binder, options_); });
     ASSERT_TRUE(read.has_value()) << read.error();

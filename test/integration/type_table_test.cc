@@ -92,7 +92,7 @@ TEST_P(TypeTableTest, EveryRowOfThePageIsTrue) {
 }
 
 TEST_P(TypeTableTest, WideRowsLongValuesAndOddNamesArrive) {
-  Configure("1GiB");
+  Configure();
   std::string columns = "c1 int PRIMARY KEY";
   std::string values = "1";
   constexpr int kMostColumns = 1'600;

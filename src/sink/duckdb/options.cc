@@ -10,7 +10,7 @@ void Bind(config::Binder& binder, Options& options) {
   binder.Value(
       {"memory_limit",
        "Memory DuckDB may use; what needs more is spilled beside the file, into PATH.tmp. The "
-       "default is raised for a table of more than 160 columns, to 512KiB a column."},
+       "default is raised for a table of more than 106 columns, to 768KiB a column."},
       options.memory_limit);
   binder.Value({"buffer", "Changes held in memory before they are applied (mode upsert)."},
                options.buffer);

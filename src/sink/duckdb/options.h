@@ -15,7 +15,7 @@ struct Options {
   config::ByteSize checkpoint_wal{int64_t{64} << 20};  ///< size of the WAL that starts one
 
   /// What a table needs of memory_limit by column, in bytes: the default one is raised to it.
-  static constexpr int64_t kMemoryOfAColumn = int64_t{512} << 10;
+  static constexpr int64_t kMemoryOfAColumn = int64_t{768} << 10;
 
   int64_t threads = 1;  ///< a second one mostly waits for the first
 };
