@@ -112,10 +112,17 @@ Status Catalog::Load(std::span<const TableId> tables, std::stop_token stop) {
   // Columns that an index only INCLUDEs (11+) identify nothing. Nor does a DEFERRABLE primary key:
   // two rows may have it for a while, and the server takes none for a replica identity.
   const std::string keys = connection_.server_major() >= 11 ? "indnkeyatts" : "indnatts";
-  // One value in an array of the column's type, which need not be an array itself.
+  // One value in an array of the column's type, which need not be an array itself. A partition root
+  // has no rows, so none; its leaves have, and all the same.
   const std::string missing =
       connection_.server_major() >= 11
-          ? "CASE WHEN a.atthasmissing THEN array_to_string(a.attmissingval, '') END"
+          ? "CASE WHEN a.atthasmissing THEN array_to_string(a.attmissingval, '')"
+            " WHEN (SELECT relkind FROM pg_class WHERE oid = a.attrelid) = 'p' THEN"
+            " (WITH RECURSIVE below(id) AS (SELECT a.attrelid UNION ALL SELECT i.inhrelid FROM"
+            "   pg_inherits i JOIN below ON i.inhparent = below.id)"
+            "  SELECT array_to_string(l.attmissingval, '') FROM below JOIN pg_attribute l"
+            "   ON l.attrelid = below.id AND l.attname = a.attname WHERE l.atthasmissing LIMIT 1)"
+            " END"
           : "NULL";
   const std::string sql = fmt::format(
       "SELECT a.attrelid, a.attname, a.attnum, a.atttypid, a.atttypmod,"
