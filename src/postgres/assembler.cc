@@ -6,6 +6,7 @@
 #include <deque>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <variant>
 
@@ -136,6 +137,10 @@ class Assembler::Impl {
       FRESHET_RETURN_IF_ERROR(parser_.ParseRow(message, row));
       return AddRow(row);
     }
+    if (message.size() == 2 && message.front() == std::byte{pgoutput::kTurnedAway}) {
+      if (open_.has_value()) next_ordinal_ += static_cast<int64_t>(message.back());
+      return {};
+    }
     FRESHET_TRY(pgoutput::Message parsed, parser_.Parse(message));
     return std::visit([this](auto& m) { return On(m); }, parsed);
   }
@@ -158,8 +163,12 @@ class Assembler::Impl {
       case 'U':
       case 'D':
       case 'T':
+      case pgoutput::kTurnedAway:
+        part = {in.ReadU32()};
+        break;
       case 'M':
         part = {in.ReadU32()};
+        with_messages_.insert(streaming_.value);
         break;
       default:
         return OutOfPlace("a message inside a streamed chunk that belongs outside");
@@ -348,8 +357,17 @@ class Assembler::Impl {
     if (spool_ == nullptr) return NotAskedFor();
     if (open_.has_value()) return OutOfPlace("the end of another transaction inside a transaction");
     if (!spool_->Has(abort.xid)) return {};  // nothing came of it
-    if (abort.subxid != abort.xid) return spool_->AbortPart(abort.xid, abort.subxid);
-    return spool_->Drop(abort.xid);
+    if (abort.subxid == abort.xid) {
+      with_messages_.erase(abort.xid.value);
+      return spool_->Drop(abort.xid);
+    }
+    // The server names the transaction, not the savepoint, as a streamed message's.
+    if (with_messages_.contains(abort.xid.value)) {
+      return spool_->GiveUp(abort.xid,
+                            "it has sent logical messages and rolled a savepoint back, and the "
+                            "server does not say which of them were behind it");
+    }
+    return spool_->AbortPart(abort.xid, abort.subxid);
   }
 
   Status On(pgoutput::StreamCommit& end) {
@@ -358,6 +376,7 @@ class Assembler::Impl {
     pgoutput::Begin begin{
         .final_lsn = end.commit.commit_lsn, .commit_time = end.commit.commit_time, .xid = end.xid};
     FRESHET_RETURN_IF_ERROR(On(begin));
+    with_messages_.erase(end.xid.value);
     FRESHET_TRY(Spool::Reader messages, spool_->Take(end.xid));
     replay_.emplace(ReplayState{std::move(messages), end.commit, {}});
     return Replay();
@@ -475,10 +494,11 @@ class Assembler::Impl {
   std::unordered_map<uint32_t, Table> tables_;  ///< by oid; nodes do not move
   Table* last_table_ = nullptr;                 ///< of the row before, most often the same
 
-  std::optional<Transaction> open_;    ///< between Begin and Commit
-  bool dropping_ = false;              ///< the open one is in the log already
-  int64_t next_ordinal_ = 0;           ///< of the open one's next change
-  int64_t skip_ordinals_ = 0;          ///< its changes the log has
+  std::optional<Transaction> open_;             ///< between Begin and Commit
+  bool dropping_ = false;                       ///< the open one is in the log already
+  int64_t next_ordinal_ = 0;                    ///< of the open one's next change
+  int64_t skip_ordinals_ = 0;                   ///< its changes the log has
+  std::unordered_set<uint32_t> with_messages_;  ///< spooled transactions that sent messages
   change::Xid streaming_;              ///< whose chunk arrives, between StreamStart and -Stop
   std::optional<ReplayState> replay_;  ///< of the open one, when it was streamed
   uint64_t relations_arrived_ = 0;

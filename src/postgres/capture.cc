@@ -599,8 +599,9 @@ Status CaptureImpl::Stream(Session& session, Connection walsender, const change:
   if (spool != nullptr && spool->full()) {
     // Nothing is lost: the server still has it all, and can keep such transactions itself.
     spool_overflowed_ = true;
-    logging::Warning("the spool is full; from now on large transactions wait at the server",
-                     {{"spool_budget", options_.spool_budget.bytes}});
+    logging::Warning("from now on large transactions wait at the server",
+                     {{"because", run.has_value() ? "" : run.error().message},
+                      {"spool_budget", options_.spool_budget.bytes}});
   }
   return run;
 }

@@ -225,6 +225,11 @@ class Parser {
   bool in_stream_ = false;
 };
 
+/// Tag of a message that no server sends: it stands where changes were turned away that count
+/// nevertheless, so that a change's place in its transaction does not hang on what is chosen.
+/// Behind it, in a streamed chunk, the xid; then how many changes, one byte.
+inline constexpr char kTurnedAway = '#';
+
 /// Whether `message` is an insert, update or delete.
 inline bool IsRow(std::span<const std::byte> message) {
   if (message.empty()) return false;

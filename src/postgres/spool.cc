@@ -194,6 +194,14 @@ tl::unexpected<Error> Spool::Full(Error error) {
   return Fail(std::move(error));
 }
 
+tl::unexpected<Error> Spool::GiveUp(change::Xid transaction, std::string_view why) {
+  return Full(
+      {ErrorKind::kNoSpace,
+       fmt::format("transaction {} cannot be taken while it runs: {}; freshet connects anew "
+                   "and has the server keep large transactions until their commit",
+                   transaction.value, why)});
+}
+
 Status Spool::AbortPart(change::Xid transaction, change::Xid part) {
   if (aborted_ >= kMaxAborted) {
     return Fail(ErrorKind::kUnsupported,

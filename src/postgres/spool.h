@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -83,6 +84,9 @@ class Spool {
   /// The subtransaction has aborted.
   Status AbortPart(change::Xid transaction, change::Xid part);
 
+  /// The transaction cannot be kept here, only by the server. Always an error, kNoSpace.
+  tl::unexpected<Error> GiveUp(change::Xid transaction, std::string_view why);
+
   /// The transaction has aborted: nothing of it is left.
   Status Drop(change::Xid transaction);
 
@@ -91,7 +95,7 @@ class Spool {
 
   SpoolFigures figures() const;
 
-  /// An Add() has failed for want of room.
+  /// An Add() has failed for want of room, or a transaction was given up.
   bool full() const { return full_; }
 
  private:

@@ -38,14 +38,25 @@ std::span<const std::byte> TableGate::Examine(std::span<const std::byte> message
     case 'U':
     case 'D': {
       const uint32_t id = in.ReadU32();
-      if (in.ok() && ignored_.contains(id)) return {};
-      return message;
+      if (!in.ok() || !ignored_.contains(id)) return message;
+      // An update with an old row ('K', 'O') is two changes.
+      const bool old = tag == 'U' && in.remaining() > 0 && in.ReadU8() != 'N';
+      return TurnAway(message, old ? 2 : 1);
     }
     case 'T':
       return FilterTruncate(message);
     default:
       return message;
   }
+}
+
+std::span<const std::byte> TableGate::TurnAway(std::span<const std::byte> message,
+                                               uint8_t changes) {
+  const std::ptrdiff_t head = in_stream_ ? 5 : 1;  // tag, xid
+  rewritten_.assign(message.begin(), message.begin() + head);
+  rewritten_.front() = static_cast<std::byte>(pgoutput::kTurnedAway);
+  rewritten_.push_back(std::byte{changes});
+  return rewritten_;
 }
 
 std::span<const std::byte> TableGate::FilterTruncate(std::span<const std::byte> message) {
@@ -66,7 +77,7 @@ std::span<const std::byte> TableGate::FilterTruncate(std::span<const std::byte> 
     }
   }
   if (!in.Finished() || all) return message;
-  if (kept.empty()) return {};
+  if (kept.empty()) return TurnAway(message, 1);
   rewritten_.assign(message.begin(), message.begin() + before_count);
   AppendU32(rewritten_, static_cast<uint32_t>(kept.size()));
   rewritten_.push_back(std::byte{options});

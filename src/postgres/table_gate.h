@@ -35,8 +35,9 @@ class TableGate {
   /// The stream named this table, and was turned away: it does not name it again.
   bool ignores(change::TableId table) const { return ignored_.contains(table.value); }
 
-  /// `message` as it may pass: itself, empty when it must not, or, for a TRUNCATE of chosen and
-  /// other tables together, one that names the chosen ones, valid until the next call.
+  /// `message` as it may pass: itself; empty for a table's description that must not; or one that
+  /// is valid until the next call: for changes that must not pass pgoutput::kTurnedAway, and for a
+  /// TRUNCATE of chosen and other tables together one that names the chosen ones.
   std::span<const std::byte> Filter(std::span<const std::byte> message) {
     // While nothing was turned away, rows pass: only a Relation can change that.
     if (ignored_.empty() && pgoutput::IsRow(message)) return message;
@@ -46,6 +47,7 @@ class TableGate {
  private:
   std::span<const std::byte> Examine(std::span<const std::byte> message);
   std::span<const std::byte> FilterTruncate(std::span<const std::byte> message);
+  std::span<const std::byte> TurnAway(std::span<const std::byte> message, uint8_t changes);
 
   TableFilter filter_;
   std::unordered_set<uint32_t> chosen_;

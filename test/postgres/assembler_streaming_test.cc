@@ -179,6 +179,43 @@ TEST_F(AssemblerStreamingTest, AnAbortedSubtransactionIsLeftOutAndNotCounted) {
 }
 
 /// What a rolled back subtransaction did to the table goes with it.
+/// The server names the transaction as theirs, not the savepoint, so they cannot be left out.
+TEST_F(AssemblerStreamingTest, MessagesBeforeAnAbortedSubtransactionAreLeftToTheServer) {
+  const auto add = [&](const std::vector<MessageBytes>& messages) {
+    Status status;
+    for (const MessageBytes& message : messages) {
+      status = assembler_->Add(message);
+      if (!status.has_value()) break;
+    }
+    return status;
+  };
+  ASSERT_TRUE(add(Chunk(kXid, true, {{kXid, LogicalMessageBytes(true, 90, "app", "rolled back")}}))
+                  .has_value());
+
+  const Status aborted = add({StreamAbortBytes(kXid, kSub)});
+
+  ASSERT_FALSE(aborted.has_value());
+  EXPECT_EQ(aborted.error().kind, ErrorKind::kNoSpace);
+  EXPECT_TRUE(spool_->full());
+}
+
+/// So that they are the same when other tables are chosen before it is sent again.
+TEST_F(AssemblerStreamingTest, OrdinalsCountWhatTheGateTurnedAway) {
+  const MessageBytes turned_away{std::byte{'#'}, std::byte{2}};
+  const auto batches =
+      Batches(Chunk(kXid, true,
+                    {{kXid, RelationBytes(Items())},
+                     {kXid, InsertBytes(kItems, {"1", "a"})},
+                     {kXid, turned_away},
+                     {kXid, InsertBytes(kItems, {"2", "b"})}}) +
+              std::vector<MessageBytes>{StreamCommitBytes(kXid, 100, 120)} +
+              Whole(200, {RelationBytes(Items()), turned_away, InsertBytes(kItems, {"3", "c"})}));
+
+  ASSERT_THAT(batches, SizeIs(1));
+  EXPECT_THAT(Lines(*batches[0]), ElementsAre("items 0/0 insert 1 | a", "items 0/3 insert 2 | b",
+                                              "items 1/2 insert 3 | c"));
+}
+
 TEST_F(AssemblerStreamingTest, ATableAlteredInAnAbortedSubtransactionIsAsBefore) {
   const auto batches =
       Batches(Chunk(kXid, true,
