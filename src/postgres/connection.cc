@@ -36,6 +36,7 @@ constexpr std::pair<std::string_view, std::string_view> kPinned[] = {
     {"row_security", "off"},
     {"standard_conforming_strings", "on"},
     {"quote_all_identifiers", "off"},
+    {"client_min_messages", "warning"},  // some warnings are all that tells of lost rows
     {"statement_timeout", "0"},
     {"lock_timeout", "0"},
     {"idle_in_transaction_session_timeout", "0"},
@@ -111,17 +112,49 @@ Result<Keywords> MakeKeywords(const Secret& url, const SessionOptions& session) 
   return out;
 }
 
-/// How long to try: connect_timeout of the url, once a host.
+/// How long to try one host: connect_timeout of the url.
 nanoseconds ConnectTimeout(Keywords& keywords) {
-  seconds timeout = kConnectTimeout;
-  if (const std::string* given = Find(keywords, "connect_timeout"); given != nullptr) {
-    int value = 0;
-    std::from_chars(given->data(), given->data() + given->size(), value);
-    timeout = value > 0 ? seconds(std::max(value, 2)) : seconds(24 * 3600);  // 0: wait for ever
+  const std::string* given = Find(keywords, "connect_timeout");
+  if (given == nullptr) return kConnectTimeout;
+  int value = 0;
+  std::from_chars(given->data(), given->data() + given->size(), value);
+  return value > 0 ? seconds(std::max(value, 2)) : seconds(24 * 3600);  // 0: wait for ever
+}
+
+/// The parts of "a,b,c", of which there is at least one.
+std::vector<std::string> SplitList(const std::string& list) {
+  std::vector<std::string> out;
+  size_t begin = 0;
+  for (size_t comma; (comma = list.find(',', begin)) != std::string::npos; begin = comma + 1) {
+    out.push_back(list.substr(begin, comma - begin));
   }
-  const std::string* hosts = Find(keywords, "host");
-  const auto count = hosts == nullptr ? 1 : 1 + std::count(hosts->begin(), hosts->end(), ',');
-  return timeout * count;
+  out.push_back(list.substr(begin));
+  return out;
+}
+
+/// The keywords for each host of a list by itself, since libpq, used without blocking, stays for
+/// ever with one that is silent. Not where it chooses among all of them.
+std::vector<Keywords> EachHost(const Keywords& all) {
+  Keywords keywords = all;
+  const std::string* const attrs = Find(keywords, "target_session_attrs");
+  if (attrs != nullptr && *attrs == "prefer-standby") return {all};
+  size_t count = 1;
+  for (const char* key : {"host", "hostaddr"}) {
+    const std::string* const list = Find(keywords, key);
+    if (list != nullptr) count = std::max(count, SplitList(*list).size());
+  }
+  std::vector<Keywords> out(count, all);
+  for (size_t i = 0; i < count; ++i) {
+    for (const char* key : {"host", "hostaddr", "port"}) {
+      std::string* const value = Find(out[i], key);
+      if (value == nullptr) continue;
+      const std::vector<std::string> parts = SplitList(*value);
+      if (parts.size() == 1) continue;          // one port for all hosts
+      if (parts.size() != count) return {all};  // libpq says what is wrong
+      *value = parts[i];
+    }
+  }
+  return out;
 }
 
 void CollectNotice(void* target, const PGresult* result) {
@@ -240,7 +273,19 @@ Connection::~Connection() = default;
 
 Result<Connection> Connection::Connect(const Secret& url, const SessionOptions& options,
                                        std::stop_token stop) {
-  FRESHET_TRY(Keywords keywords, MakeKeywords(url, options));
+  FRESHET_TRY(const Keywords all, MakeKeywords(url, options));
+  const std::vector<Keywords> hosts = EachHost(all);
+  for (size_t i = 0;; ++i) {
+    auto connection = ConnectTo(hosts[i], stop);
+    // As libpq does, another host is not tried after one that refused the user.
+    const bool last = i + 1 == hosts.size() || connection.has_value() ||
+                      connection.error().kind == ErrorKind::kDenied ||
+                      connection.error().kind == ErrorKind::kCancelled;
+    if (last) return connection;
+  }
+}
+
+Result<Connection> Connection::ConnectTo(Keywords keywords, std::stop_token stop) {
   std::vector<const char*> keys;
   std::vector<const char*> values;
   for (const auto& [key, value] : keywords) {
@@ -314,7 +359,9 @@ bool Connection::over_unix_socket() const {
   return host != nullptr && (host[0] == '/' || host[0] == '@');
 }
 
-bool Connection::over_tls() const { return PQsslInUse(impl_->pg) == 1; }
+bool Connection::encrypted() const {
+  return PQsslInUse(impl_->pg) == 1 || PQgssEncInUse(impl_->pg) == 1;
+}
 
 const std::shared_ptr<TextConverter>& Connection::converter() const { return impl_->converter; }
 
@@ -362,7 +409,7 @@ Status Connection::Send(const std::string& sql) {
 Result<bool> Connection::AnswerWithin(nanoseconds timeout, std::stop_token stop) {
   const nanoseconds deadline = SystemClock().Monotonic() + timeout;
   while (PQisBusy(impl_->pg) != 0) {
-    if (over_tls()) {  // see Consume()
+    if (encrypted()) {  // see Consume()
       if (PQconsumeInput(impl_->pg) == 0) return Fail(LastError(nullptr));
       if (PQisBusy(impl_->pg) == 0) return true;
     }
@@ -476,7 +523,7 @@ Status Connection::Consume() {
 }
 
 Result<bool> Connection::ReadCopy(CopyMessage& message, std::stop_token stop) {
-  bool wait = !over_tls();
+  bool wait = !encrypted();
   for (;;) {
     FRESHET_TRY(const CopyRead read, NextCopyMessage(message));
     if (read == CopyRead::kMessage) return true;
@@ -489,7 +536,7 @@ Result<bool> Connection::ReadCopy(CopyMessage& message, std::stop_token stop) {
                   WaitReadable(std::chrono::hours(24 * 365), stop));
     }
     FRESHET_RETURN_IF_ERROR(Consume());
-    wait = !over_tls() || !wait;
+    wait = !encrypted() || !wait;
   }
 }
 

@@ -82,8 +82,8 @@ std::string RejectUrl(const Secret& url);
 ///
 /// Every setting that leaks into output is pinned, so that values have the same text whatever role,
 /// database or server defaults say: datestyle ISO, intervalstyle postgres, timezone UTC,
-/// extra_float_digits 3, bytea_output hex, empty search_path, row_security off, no timeouts. Name
-/// objects with their schema, therefore.
+/// extra_float_digits 3, bytea_output hex, empty search_path, row_security off,
+/// client_min_messages warning, no timeouts. Name objects with their schema, therefore.
 ///
 /// SQL is given, and answers come, in UTF-8; names that are no text in the database's encoding come
 /// in their exact form (ExactForm()). Messages of a COPY are the server's own bytes, in the
@@ -109,7 +109,9 @@ class Connection {
   int server_major() const { return server_version() / 10'000; }
   int backend_pid() const;
   bool over_unix_socket() const;
-  bool over_tls() const;
+
+  /// By TLS or GSSAPI: the library may then hold bytes that the socket does not show.
+  bool encrypted() const;
 
   /// A startup-reported setting ("server_encoding"); empty when the server does not report it.
   std::string_view parameter(const char* name) const;
@@ -191,6 +193,10 @@ class Connection {
  private:
   struct Impl;
   explicit Connection(std::unique_ptr<Impl> impl);
+
+  /// Connects by libpq's keywords and their values.
+  static Result<Connection> ConnectTo(std::vector<std::pair<std::string, std::string>> keywords,
+                                      std::stop_token stop);
 
   /// The error that libpq holds for this connection, with `result`'s fields where there are any.
   Error LastError(const pg_result* result) const;

@@ -80,7 +80,7 @@ Status Receiver::Run(std::stop_token stop) {
 }
 
 Status Receiver::Receive() {
-  const int reads_to_be_sure = stream_.connection().over_tls() ? 2 : 1;  // see Consume()
+  const int reads_to_be_sure = stream_.connection().encrypted() ? 2 : 1;  // see Consume()
   const bool one_read = pacer_.fast();
   int reads = 0;
   int empty_reads = 0;

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "support/postgres_server.h"
+#include "support/silent_server.h"
 
 namespace freshet::postgres {
 namespace {
@@ -263,6 +264,18 @@ TEST_P(ConnectionTest, AWalsenderSessionAnswersReplicationCommands) {
   EXPECT_EQ(rows->at(0, 3), "postgres");
 }
 
+/// libpq used without blocking stays with it: connect_timeout is the caller's.
+TEST_P(ConnectionTest, AHostThatIsSilentIsGivenUpForTheNext) {
+  const test::SilentServer silent;
+  std::string url = server_->url().Reveal();
+  url.replace(url.find("127.0.0.1"), 9, fmt::format("127.0.0.1:{},127.0.0.1", silent.port()));
+
+  auto connection = Connection::Connect(Secret(url + "?connect_timeout=2"));
+
+  ASSERT_TRUE(connection.has_value()) << connection.error();
+  EXPECT_EQ(connection->server_major(), GetParam());
+}
+
 TEST_P(ConnectionTest, AServerSurvivesImmediateStopAndResume) {
   ASSERT_TRUE(server_->Run("CREATE TABLE public.t AS SELECT 1 AS a").has_value());
   ASSERT_TRUE(server_->Stop(PostgresServer::StopMode::kImmediate).has_value());
@@ -294,7 +307,7 @@ TEST(TlsTest, MessagesLargerThanARecordArriveWithoutWaitingForMore) {
   auto untrusted = Connection::Connect(Secret(url + "?sslmode=verify-full&sslrootcert=/dev/null"));
 
   ASSERT_TRUE(connection.has_value()) << connection.error();
-  EXPECT_TRUE(connection->over_tls());
+  EXPECT_TRUE(connection->encrypted());
   EXPECT_FALSE(untrusted.has_value());
   for (const int size : {1, 8'000, 16'384, 20'000, 32'768, 50'000, 1'000'000}) {
     auto rows = connection->Query(fmt::format("SELECT repeat('x', {})", size));

@@ -1,11 +1,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <sys/socket.h>
 
 #include "integration/program_fixture.h"
 #include "support/openmetrics.h"
+#include "support/silent_server.h"
 
 namespace freshet::test {
 namespace {
@@ -170,26 +169,17 @@ TEST_P(RunCommandTest, SighupReadsTheConfigurationAgainAndNamesWhatNeedsARestart
 
 TEST_P(RunCommandTest, ASecondSignalEndsItAtOnce) {
   // A store that takes connections and never answers holds the end up.
-  const int store = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  ASSERT_EQ(::bind(store, reinterpret_cast<sockaddr*>(&address), size), 0);
-  ASSERT_EQ(::listen(store, 16), 0);
-  ASSERT_EQ(::getsockname(store, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  SilentServer store;
   config_.sinks = "{ lake: { files: { url: 's3://b/p', s3: { endpoint: 'http://127.0.0.1:" +
-                  std::to_string(ntohs(address.sin_port)) +
+                  std::to_string(store.port()) +
                   "', region: eu, access_key: a, secret_key: b } } } }";
   const auto run = StartRun();
-  const int connection = ::accept4(store, nullptr, nullptr, SOCK_CLOEXEC);  // the sink opens
+  store.WaitForClient();  // the sink opens
 
   run->Signal(SIGTERM);
   run->Signal(SIGINT);  // another one, as two of a kind may become one on the way
 
   EXPECT_EQ(run->WaitExit(std::chrono::seconds(10)), 130);
-  ::close(connection);
-  ::close(store);
 }
 
 TEST_P(RunCommandTest, UntilCaughtUpDeliversAllThatWasCommittedAndExitsZero) {
