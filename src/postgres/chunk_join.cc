@@ -317,7 +317,10 @@ class ChunkJoin::Impl {
     auto& all = table.touched;
     if (!all.empty() && all.back()->everything && all.back()->xid == xid) return nullptr;
     if (counters_.window_bytes > window_bytes_ + kMarksBytes) {
-      table.forgot_up_to = xid;
+      // Of two that commit, the later one in this order need not have begun later.
+      const bool later =
+          !table.forgot_up_to || static_cast<int32_t>(xid.value - table.forgot_up_to->value) > 0;
+      if (later) table.forgot_up_to = xid;
       return nullptr;
     }
     all.push_back(std::make_unique<Touched>());

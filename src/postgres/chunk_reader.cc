@@ -112,7 +112,10 @@ std::string ChunkCopySql(const ChunkTask& task, const change::TableSchema& schem
     conditions.push_back(fmt::format("pg_catalog.age(xmin) <= pg_catalog.age('{}'::xid)",
                                      static_cast<uint32_t>(*task.written_since)));
   }
-  if (conditions.empty() && !task.part.partitioned && !columns.empty()) {
+  const bool generated = std::any_of(schema.columns().begin(), schema.columns().end(),
+                                     [](const change::Column& column) { return column.generated; });
+  // COPY of a table takes no generated column (published ones, 18), a SELECT does.
+  if (conditions.empty() && !task.part.partitioned && !columns.empty() && !generated) {
     return fmt::format("COPY {} ({}) TO STDOUT", QuotedName(task.part.name), columns);
   }
   std::string sql = fmt::format("COPY (SELECT {} FROM {}", columns, From(task.part));
@@ -310,14 +313,17 @@ class ChunkReader::Impl {
     }
     // Neither SET nor LOCK takes the snapshot: the SELECT does, so that it sees what was committed
     // before the locks were had.
+    // A sweep reads the whole part under one snapshot, so that it cannot be made smaller.
+    const bool sweep = reading.tasks.front().written_since.has_value();
     FRESHET_RETURN_IF_ERROR(session.Execute(
-        fmt::format("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = {};"
-                    " SET LOCAL statement_timeout = {};"
-                    " SET LOCAL idle_in_transaction_session_timeout = {};"
-                    " LOCK TABLE {} IN ACCESS SHARE MODE{}",
-                    kLockTimeout.count(),
-                    std::chrono::duration_cast<milliseconds>(options_.snapshot_timeout).count(),
-                    kIdleTimeout.count(), relations, reading.tasks.size() > 1 ? " NOWAIT" : ""),
+        fmt::format(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = {};"
+            " SET LOCAL statement_timeout = {};"
+            " SET LOCAL idle_in_transaction_session_timeout = {};"
+            " LOCK TABLE {} IN ACCESS SHARE MODE{}",
+            kLockTimeout.count(),
+            sweep ? 0 : std::chrono::duration_cast<milliseconds>(options_.snapshot_timeout).count(),
+            kIdleTimeout.count(), relations, reading.tasks.size() > 1 ? " NOWAIT" : ""),
         reading.stop));
     FRESHET_TRY(
         const Rows rows,

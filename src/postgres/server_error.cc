@@ -38,6 +38,8 @@ constexpr Rule kByState[] = {
      "the server"},
     {kLimitReached, ErrorKind::kConfig, "raise the limit that is named; some need a restart"},
     {"53", ErrorKind::kUnavailable, "the server is out of disk or memory; make room there"},
+    {"25P03", ErrorKind::kUnavailable, "the server ended an idle transaction; freshet tries again"},
+    {"25P04", ErrorKind::kUnavailable, "the server ended a long transaction; freshet tries again"},
     {"57P01", ErrorKind::kUnavailable, "the server closed this session; freshet comes back"},
     {"57P02", ErrorKind::kUnavailable, "the server crashed and recovers; freshet comes back"},
     {"57P03", ErrorKind::kUnavailable, "the server starts up or shuts down; freshet comes back"},

@@ -52,7 +52,11 @@ std::string CopySql(const SnapshotSource& source, const Range& range) {
   if (range.first_block > 0)
     conditions.push_back(fmt::format("ctid >= '({},0)'", range.first_block));
   if (range.end_block >= 0) conditions.push_back(fmt::format("ctid < '({},0)'", range.end_block));
-  if (conditions.empty() && !source.table.partitioned && !columns.empty()) {
+  const auto& all = source.schema->columns();
+  const bool generated = std::any_of(all.begin(), all.end(),
+                                     [](const change::Column& column) { return column.generated; });
+  // COPY of a table takes no generated column (published ones, 18), a SELECT does.
+  if (conditions.empty() && !source.table.partitioned && !columns.empty() && !generated) {
     return fmt::format("COPY {} ({}) TO STDOUT", name, columns);
   }
   std::string sql = fmt::format("COPY (SELECT {} FROM {}{}", columns,
