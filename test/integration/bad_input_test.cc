@@ -166,7 +166,11 @@ TEST_P(BadInputTest, WhatMayComeBackIsWaitedForAndThenNamed) {
   CatchUp();
   const Config mine = config_;
   const auto run = StartRun();
-  ASSERT_TRUE(Eventually([&] { return Query("SELECT count(*) FROM public.orders") == "1"; }));
+  ASSERT_TRUE(Eventually([&] {
+    return Ask("SELECT active FROM pg_replication_slots WHERE slot_name = '" + name_ + "'") ==
+               "t" &&
+           Query("SELECT count(*) FROM public.orders") == "1";
+  }));
 
   config_.listen = "127.0.0.1:0";
   config_.log = "{ path: '" + (folder_ / "other_log") + "' }";
