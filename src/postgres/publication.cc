@@ -49,26 +49,28 @@ Result<std::optional<Publication>> InspectPublication(Connection& connection,
                   .tables = {}};
 
   // One row a column, since an array of names would have to be parsed; no column where all are
-  // sent, those added later too. 15 lists every column, also generated ones, which it does not send
-  // (18: does where it lists them); whether that is a choice is said by what it leaves out or adds.
-  const std::string restricted = fmt::format(
-      "(EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication q ON q.oid = r.prpubid"
-      "  WHERE q.pubname = p.pubname AND r.prrelid = c.oid AND r.prattrs IS NOT NULL)"
-      " OR EXISTS (SELECT FROM pg_attribute x WHERE x.attrelid = c.oid AND x.attnum > 0"
-      "  AND NOT x.attisdropped AND (x.attgenerated = '') <> (x.attname = ANY (p.attnames)){}))",
-      major >= 18 ? "" : " AND x.attgenerated = ''");
+  // sent, those added later too. Servers list every column also where none were chosen (before 18
+  // the generated ones as well, which they do not send), so what is listed is counted.
   const std::string sql =
-      major >= 15 ? fmt::format(
-                        "SELECT p.schemaname, p.tablename, a.attname, p.rowfilter "
-                        "FROM pg_publication_tables p"
-                        " JOIN pg_namespace n ON n.nspname = p.schemaname"
-                        " JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename"
-                        " LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0"
-                        "  AND a.attname = ANY (p.attnames) {} AND {} "
-                        "WHERE p.pubname = $1 ORDER BY 1, 2, a.attnum",
-                        major >= 18 ? "" : "AND a.attgenerated = ''", restricted)
-                  : "SELECT schemaname, tablename, NULL, NULL FROM pg_publication_tables "
-                    "WHERE pubname = $1 ORDER BY 1, 2";
+      major >= 15
+          ? fmt::format(
+                "SELECT t.schemaname, t.tablename, a.attname, t.rowfilter FROM ("
+                "SELECT p.schemaname, p.tablename, p.rowfilter, p.attnames, c.oid,"
+                " cardinality(p.attnames) <> (SELECT count(*) FROM pg_attribute x WHERE"
+                "  x.attrelid = c.oid AND x.attnum > 0 AND NOT x.attisdropped {0})"
+                " OR EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication q"
+                "  ON q.oid = r.prpubid WHERE q.pubname = p.pubname AND r.prrelid = c.oid"
+                "  AND r.prattrs IS NOT NULL) AS chosen "
+                "FROM pg_publication_tables p"
+                " JOIN pg_namespace n ON n.nspname = p.schemaname"
+                " JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename "
+                "WHERE p.pubname = $1 OFFSET 0) t"
+                " LEFT JOIN pg_attribute a ON t.chosen AND a.attrelid = t.oid AND a.attnum > 0"
+                "  AND a.attname = ANY (t.attnames) {1} ORDER BY 1, 2, a.attnum",
+                major >= 18 ? "AND x.attgenerated = ''" : "",
+                major >= 18 ? "" : "AND a.attgenerated = ''")
+          : "SELECT schemaname, tablename, NULL, NULL FROM pg_publication_tables "
+            "WHERE pubname = $1 ORDER BY 1, 2";
   FRESHET_TRY(const Rows rows, connection.Query(sql, {name}, stop));
   for (int i = 0; i < rows.size(); ++i) {
     change::TableName table{std::string(rows.at(i, 0)), std::string(rows.at(i, 1))};
