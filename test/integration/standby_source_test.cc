@@ -15,6 +15,7 @@ class StandbySourceTest : public test::OwnServerTest {
  protected:
   void SetUp() override {
     OwnServerTest::SetUp();
+    ASSERT_FALSE(HasFatalFailure());
     Run("CREATE TABLE public.t (id int PRIMARY KEY, v text); INSERT INTO public.t VALUES (1, 'a');"
         "CREATE TABLE public.t_bag (v text); ALTER TABLE public.t_bag REPLICA IDENTITY FULL;"
         "INSERT INTO public.t_bag VALUES ('x'), ('x');"
@@ -61,10 +62,17 @@ class StandbySourceTest : public test::OwnServerTest {
 };
 
 TEST_P(StandbySourceTest, RowsAndChangesComeAndTheStateNamesWhatTheSlotWaitsFor) {
+  // Without replay no word of the primary arrives.
+  ASSERT_TRUE(standby_->Run("SELECT pg_wal_replay_pause()").has_value());
+  ASSERT_TRUE(output_.WaitUntil([&] {
+    Run("SELECT pg_log_standby_snapshot()");  // it pauses at the next record
+    return standby_->Ask("SELECT pg_get_wal_replay_pause_state()").value_or("") == "paused";
+  }));
   RunningCapture capture(options_, output_);
   EXPECT_TRUE(output_.WaitUntil([&] {
     return capture.status().reason.find("pg_log_standby_snapshot") != std::string::npos;
   })) << capture.status().reason;
+  ASSERT_TRUE(standby_->Run("SELECT pg_wal_replay_resume()").has_value());
   ASSERT_TRUE(Streams(capture)) << capture.status().reason;
   Run("INSERT INTO public.t VALUES (2, 'b'); DELETE FROM public.t_bag WHERE ctid = '(0,1)'");
 

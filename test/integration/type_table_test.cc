@@ -26,7 +26,7 @@ std::string Code(const std::string& cell) {
   return begin == end ? "" : cell.substr(begin + 1, end - begin - 1);
 }
 
-/// The rows of the page's table. None of its values has a `|`.
+/// The rows of the page's first table. None of its values has a `|`.
 std::vector<TypeRow> ReadTypeTable() {
   std::vector<TypeRow> out;
   std::istringstream page(test::ReadText("docs/types.md"));
@@ -35,6 +35,7 @@ std::vector<TypeRow> ReadTypeTable() {
     std::vector<std::string> cells;
     std::istringstream rest(line.substr(1));
     for (std::string cell; std::getline(rest, cell, '|');) cells.push_back(cell);
+    if (cells.size() < 4) continue;  // another table of the page
     TypeRow row{.type = Code(cells.at(0)),
                 .sql = Code(cells.at(1)),
                 .duckdb_type = Code(cells.at(2)),
