@@ -53,7 +53,8 @@ int64_t ChangeBatch::size_bytes() const {
     bytes += static_cast<int64_t>(sizeof(m) + m.prefix.size() + m.content.size());
   }
   for (const SnapshotProgress& step : snapshots) {
-    bytes += static_cast<int64_t>(sizeof(step) + sizeof(BlockRange) * step.blocks.size());
+    bytes += static_cast<int64_t>(sizeof(step) + sizeof(BlockRange) * step.blocks.size() +
+                                  sizeof(SeenPart) * step.seen.parts.size());
   }
   return bytes;
 }
@@ -69,9 +70,10 @@ void CheckSnapshotSteps(const ChangeBatch& batch) {
   if (batch.snapshots.empty()) return;
   CHECK(batch.transactions.size() == 1);
   const Transaction& t = batch.transactions.front();
-  CHECK(t.kind == TransactionKind::kSnapshot && t.ends);
+  CHECK(t.ends);
   for (const SnapshotProgress& step : batch.snapshots) {
     CHECK(IsValid(step));
+    CHECK(t.kind == TransactionKind::kSnapshot || MayFollowCommit(step.step));
     const bool here = std::any_of(batch.tables.begin(), batch.tables.end(), [&](const auto& table) {
       return table.schema->id() == step.table;
     });

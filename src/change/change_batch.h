@@ -120,8 +120,8 @@ struct ChangeBatch {
   std::vector<TableChanges> tables;
   std::vector<LogicalMessage> messages;
 
-  /// Steps of snapshots, in force behind this batch. Only in a batch whose one transaction is of
-  /// kind kSnapshot and ends.
+  /// Steps of snapshots, in force behind this batch. Only in a batch whose one transaction ends and
+  /// is of kind kSnapshot; those that MayFollowCommit() also where it is of another kind.
   std::vector<SnapshotProgress> snapshots = {};
 
   /// The batch leaves no transaction open behind it.

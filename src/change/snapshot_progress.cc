@@ -1,15 +1,28 @@
 #include "change/snapshot_progress.h"
 
-#include "base/check.h"
+#include <algorithm>
 
 namespace freshet::change {
 
 bool IsValid(const SnapshotProgress& step) {
   switch (step.step) {
     case SnapshotStep::kWanted:
+      return step == SnapshotProgress{.step = step.step, .table = step.table, .keeps = step.keeps};
     case SnapshotStep::kFinished:
     case SnapshotStep::kFresh:
+    case SnapshotStep::kLeftOut:
       return step == SnapshotProgress{.step = step.step, .table = step.table};
+    case SnapshotStep::kSeen: {
+      const auto& parts = step.seen.parts;
+      const bool ascending =
+          std::adjacent_find(parts.begin(), parts.end(), [](const SeenPart& a, const SeenPart& b) {
+            return a.part >= b.part;
+          }) == parts.end();
+      return ascending && parts.size() <= kMostSeenParts &&
+             step == SnapshotProgress{.step = step.step, .table = step.table, .seen = step.seen};
+    }
+    case SnapshotStep::kLooked:
+      return step == SnapshotProgress{.step = step.step, .seen = {.horizon = step.seen.horizon}};
     case SnapshotStep::kBegun:
       return step == SnapshotProgress{.step = step.step,
                                       .table = step.table,
@@ -18,7 +31,15 @@ bool IsValid(const SnapshotProgress& step) {
     case SnapshotStep::kAdvanced:
       break;
   }
-  if (step.step != SnapshotStep::kAdvanced || step.replaces || step.begun_xid != 0) return false;
+  const SnapshotProgress others{.step = SnapshotStep::kAdvanced,
+                                .table = step.table,
+                                .part = step.part,
+                                .filenode = step.filenode,
+                                .blocks = step.blocks,
+                                .last_key = step.last_key,
+                                .part_done = step.part_done,
+                                .part_rows = step.part_rows};
+  if (step != others) return false;
   if (step.blocks.size() > kMostBlockRanges || step.last_key.size() > kMostKeyColumns) return false;
   int64_t behind = -1;
   for (const BlockRange& range : step.blocks) {
@@ -28,12 +49,19 @@ bool IsValid(const SnapshotProgress& step) {
   return step.part_rows >= 0;
 }
 
+bool MayFollowCommit(SnapshotStep step) {
+  return step == SnapshotStep::kWanted || step == SnapshotStep::kSeen ||
+         step == SnapshotStep::kLooked || step == SnapshotStep::kLeftOut;
+}
+
 void SnapshotLedger::Apply(const SnapshotProgress& step) {
   switch (step.step) {
     case SnapshotStep::kWanted:
-      unfinished_[step.table] = {};
+      left_out_.erase(step.table);
+      unfinished_[step.table] = {.keeps = step.keeps};
       return;
     case SnapshotStep::kBegun:
+      left_out_.erase(step.table);
       unfinished_[step.table] = {
           .begun = true, .replaces = step.replaces, .begun_xid = step.begun_xid};
       return;
@@ -49,6 +77,17 @@ void SnapshotLedger::Apply(const SnapshotProgress& step) {
       return;
     case SnapshotStep::kFresh:
       return;
+    case SnapshotStep::kSeen:
+      seen_[step.table] = step.seen;
+      return;
+    case SnapshotStep::kLooked:
+      for (auto& [table, seen] : seen_) seen.horizon = std::max(seen.horizon, step.seen.horizon);
+      return;
+    case SnapshotStep::kLeftOut:
+      unfinished_.erase(step.table);
+      seen_.erase(step.table);
+      left_out_.insert(step.table);
+      return;
   }
 }
 
@@ -57,9 +96,16 @@ std::vector<SnapshotProgress> SnapshotLedger::Steps() const {
   for (const auto& [table, snapshot] : unfinished_) {
     steps.push_back({.step = snapshot.begun ? SnapshotStep::kBegun : SnapshotStep::kWanted,
                      .table = table,
+                     .keeps = snapshot.keeps,
                      .replaces = snapshot.replaces,
                      .begun_xid = snapshot.begun_xid});
     for (const auto& [part, step] : snapshot.parts) steps.push_back(step);
+  }
+  for (const auto& [table, seen] : seen_) {
+    steps.push_back({.step = SnapshotStep::kSeen, .table = table, .seen = seen});
+  }
+  for (const TableId table : left_out_) {
+    steps.push_back({.step = SnapshotStep::kLeftOut, .table = table});
   }
   return steps;
 }

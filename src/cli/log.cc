@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <ranges>
 
 #include "base/figures.h"
 #include "base/file_system.h"
@@ -55,18 +56,17 @@ std::string Condition(const Style& style, log::SegmentCondition condition) {
   return name;
 }
 
-/// "2 tables (table oids 16400, 16405)"; empty when every row is there.
-std::string Unfinished(const change::SnapshotLedger& snapshots) {
+/// "2 tables (oid 16400, 16405)" of a range of oids; empty when there is none.
+template <typename Range>
+std::string Tables(const Range& oids) {
   constexpr size_t kMostShown = 10;
-  std::string oids;
-  size_t shown = 0;
-  for (const auto& [table, unfinished] : snapshots.unfinished()) {
-    if (++shown > kMostShown) break;
-    oids += fmt::format("{}{}", oids.empty() ? "" : ", ", table.value);
+  std::string list;
+  size_t count = 0;
+  for (const change::TableId table : oids) {
+    if (++count <= kMostShown) list += fmt::format("{}{}", list.empty() ? "" : ", ", table.value);
   }
-  if (oids.empty()) return {};
-  const size_t count = snapshots.unfinished().size();
-  return fmt::format("{} table{} (oid {}{})", count, count == 1 ? "" : "s", oids,
+  if (count == 0) return {};
+  return fmt::format("{} table{} (oid {}{})", count, count == 1 ? "" : "s", list,
                      count > kMostShown ? ", ..." : "");
 }
 
@@ -86,8 +86,12 @@ void PrintText(const Context& context, const log::InspectReport& report) {
   line("content", fmt::format("{} rows in {} transactions, {} batches, {}", Grouped(report.rows),
                               Grouped(report.transactions), Grouped(report.batches),
                               HumanBytes(report.size_bytes)));
-  if (const std::string tables = Unfinished(report.snapshots); !tables.empty()) {
+  const change::SnapshotLedger& known = report.snapshots;
+  if (const auto tables = Tables(std::views::keys(known.unfinished())); !tables.empty()) {
     line("unfinished", "rows of " + tables + " are not all there");
+  }
+  if (const auto tables = Tables(known.left_out()); !tables.empty()) {
+    line("left out", "changes of " + tables + " are not there from some place on");
   }
   context.out << '\n';
   Table table({{"segment"},
@@ -140,6 +144,8 @@ void PrintJson(const Context& context, const log::InspectReport& report) {
   for (const auto& [table, snapshot] : report.snapshots.unfinished()) {
     unfinished.push_back({{"table_oid", table.value}, {"begun", snapshot.begun}});
   }
+  ordered_json left_out = ordered_json::array();
+  for (const change::TableId table : report.snapshots.left_out()) left_out.push_back(table.value);
   const ordered_json out{{"id", report.id.value},
                          {"damaged", report.damaged},
                          {"start", End(report.start)},
@@ -149,6 +155,7 @@ void PrintJson(const Context& context, const log::InspectReport& report) {
                          {"transactions", Int(report.transactions)},
                          {"rows", Int(report.rows)},
                          {"unfinished_snapshots", std::move(unfinished)},
+                         {"left_out_table_oids", std::move(left_out)},
                          {"segments", std::move(segments)}};
   context.out << out.dump(2, ' ', false, ordered_json::error_handler_t::replace) << '\n';
 }

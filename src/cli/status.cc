@@ -101,6 +101,9 @@ void ShowSnapshot(const json& status, const Style& style, std::string& out) {
     table.Add({Text(one, "table"), Text(one, "state"), Grouped(Int(one, "rows_copied")),
                HumanBytes(Int(one, "bytes_read")), HumanBytes(Int(one, "bytes_estimated")),
                Grouped(Int(one, "rows_per_second")), left});
+    if (const std::string why = Text(one, "why"); !why.empty()) {
+      waiting += fmt::format("  {} is read again: {}\n", Text(one, "table"), why);
+    }
     if (const std::string why = Text(one, "waits_for"); !why.empty()) {
       waiting += fmt::format("  {} waits: {}\n", Text(one, "table"), why);
     }

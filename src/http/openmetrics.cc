@@ -126,6 +126,9 @@ void WriteSource(Writer& out, const PipelineStatus& status) {
   out.Counter("source_bytes", "Bytes received, of stream and snapshot.", source.bytes_total);
   out.Counter("source_transactions", "Transactions received.", source.transactions_total);
   out.Counter("source_reconnects", "Connections made anew.", source.reconnects_total);
+  out.Counter("source_tables_read_again",
+              "Tables read again since rows came, went or changed without a word in the stream.",
+              source.read_again_total);
   out.Counter("source_errors", "Errors of the source, by kind.");
   for (const auto& [kind, count] : status.source_errors_by_kind)
     out.Sample(count, {{"kind", kind}});

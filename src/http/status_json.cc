@@ -72,6 +72,7 @@ ordered_json Source(const PipelineStatus& status) {
   out["bytes_total"] = Int(capture.bytes_total);
   out["transactions_total"] = Int(capture.transactions_total);
   out["reconnects_total"] = Int(capture.reconnects_total);
+  out["read_again_total"] = Int(capture.read_again_total);
   out["running_transactions"] = {{"count", Int(capture.running.transactions)},
                                  {"largest_bytes", Int(capture.running.largest_bytes)},
                                  {"oldest_since", Time(capture.running.oldest_since)},
@@ -107,6 +108,7 @@ ordered_json Figures(const postgres::SnapshotTable& table) {
   const auto known = [](int64_t value) { return value < 0 ? ordered_json(nullptr) : Int(value); };
   return {{"state", postgres::SnapshotStateName(table.state)},
           {"waits_for", table.waits_for},
+          {"why", table.why},
           {"rows_copied", Int(table.rows_copied)},
           {"rows_estimated", known(table.rows_estimated)},
           {"rows_per_second", Int(table.rows_per_second)},

@@ -357,10 +357,9 @@ bool ValidTransactionRun(const std::vector<change::Transaction>& all) {
 bool StepsFit(const ChangeBatch& batch) {
   if (batch.snapshots.empty()) return true;
   const change::Transaction& t = batch.transactions.front();
-  if (batch.transactions.size() != 1 || t.kind != change::TransactionKind::kSnapshot || !t.ends) {
-    return false;
-  }
+  if (batch.transactions.size() != 1 || !t.ends) return false;
   return std::ranges::all_of(batch.snapshots, [&](const change::SnapshotProgress& step) {
+    if (t.kind != change::TransactionKind::kSnapshot) return MayFollowCommit(step.step);
     return step.step != change::SnapshotStep::kBegun ||
            std::ranges::any_of(batch.tables, [&](const TableChanges& table) {
              return table.schema->id() == step.table;

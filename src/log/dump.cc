@@ -67,6 +67,12 @@ std::string_view StepName(change::SnapshotStep step) {
       return "finished";
     case change::SnapshotStep::kFresh:
       return "fresh";
+    case change::SnapshotStep::kSeen:
+      return "seen";
+    case change::SnapshotStep::kLooked:
+      return "looked";
+    case change::SnapshotStep::kLeftOut:
+      return "left_out";
   }
   return "unknown";
 }
@@ -75,6 +81,20 @@ ordered_json ToJson(const std::vector<change::SnapshotProgress>& steps) {
   ordered_json out = ordered_json::array();
   for (const change::SnapshotProgress& step : steps) {
     ordered_json json = {{"step", StepName(step.step)}, {"table", step.table.value}};
+    if (step.step == change::SnapshotStep::kWanted) json["keeps"] = step.keeps;
+    if (step.step == change::SnapshotStep::kSeen) {
+      json["membership"] = step.seen.membership;
+      json["row_type"] = fmt::format("{:016x}", step.seen.row_type);
+      json["key_type"] = fmt::format("{:016x}", step.seen.key_type);
+      json["sent"] = fmt::format("{:016x}", step.seen.sent);
+      json["parts"] = ordered_json::array();
+      for (const change::SeenPart& part : step.seen.parts) {
+        json["parts"].push_back({{"part", part.part.value}, {"filenode", part.filenode}});
+      }
+    }
+    if (step.step == change::SnapshotStep::kSeen || step.step == change::SnapshotStep::kLooked) {
+      json["horizon"] = std::to_string(step.seen.horizon);
+    }
     if (step.step == change::SnapshotStep::kBegun) {
       json["replaces"] = step.replaces;
       json["begun_xid"] = std::to_string(step.begun_xid);

@@ -6,9 +6,41 @@ namespace {
 using change::SnapshotProgress;
 using change::SnapshotStep;
 
+void WriteSeen(LittleEndianWriter& out, const change::SeenTable& seen) {
+  out.U64(seen.horizon);
+  out.U64(seen.row_type);
+  out.U64(seen.key_type);
+  out.U64(seen.sent);
+  out.U32(seen.membership);
+  out.U32(static_cast<uint32_t>(seen.parts.size()));
+  for (const change::SeenPart& part : seen.parts) {
+    out.U32(part.part.value);
+    out.U32(part.filenode);
+  }
+}
+
+change::SeenTable ReadSeen(LittleEndianReader& in) {
+  change::SeenTable seen;
+  seen.horizon = in.U64();
+  seen.row_type = in.U64();
+  seen.key_type = in.U64();
+  seen.sent = in.U64();
+  seen.membership = in.U32();
+  const uint32_t parts = in.U32();
+  if (parts > change::kMostSeenParts) in.MarkFailed();
+  for (uint32_t i = 0; i < parts && in.ok(); ++i) {
+    const change::TableId part{in.U32()};
+    seen.parts.push_back({part, in.U32()});
+  }
+  return seen;
+}
+
 void WriteStep(LittleEndianWriter& out, const SnapshotProgress& step) {
   out.U8(static_cast<uint8_t>(step.step));
   out.U32(step.table.value);
+  if (step.step == SnapshotStep::kWanted) out.U8(step.keeps ? 1 : 0);
+  if (step.step == SnapshotStep::kSeen) WriteSeen(out, step.seen);
+  if (step.step == SnapshotStep::kLooked) out.U64(step.seen.horizon);
   if (step.step == SnapshotStep::kBegun) {
     out.U8(step.replaces ? 1 : 0);
     out.U64(step.begun_xid);
@@ -31,6 +63,9 @@ SnapshotProgress ReadStep(LittleEndianReader& in) {
   SnapshotProgress step;
   step.step = static_cast<SnapshotStep>(in.U8());
   step.table = change::TableId{in.U32()};
+  if (step.step == SnapshotStep::kWanted) step.keeps = in.U8() != 0;
+  if (step.step == SnapshotStep::kSeen) step.seen = ReadSeen(in);
+  if (step.step == SnapshotStep::kLooked) step.seen.horizon = in.U64();
   if (step.step == SnapshotStep::kBegun) {
     step.replaces = in.U8() != 0;
     step.begun_xid = in.U64();

@@ -174,6 +174,7 @@ class CaptureImpl final : public Capture {
   StatusBoard board_;
   RequestDesk desk_;
   TableKeeper::Ids left_out_;
+  Truncated truncated_;
   bool spool_overflowed_ = false;  ///< from then on large transactions wait at the server
   bool catch_up_failed_ = false;   ///< in the last Run(): the next one streams
 };
@@ -474,7 +475,9 @@ Status CaptureImpl::CheckKnownTables(Session& session) {
         const auto unfinished = session.snapshots.unfinished().find(each.table.id);
         const bool not_begun =
             unfinished != session.snapshots.unfinished().end() && !unfinished->second.begun;
-        return known && !each.published && !left_out_.contains(id) && !not_begun;
+        const bool left_out =
+            left_out_.contains(id) || session.snapshots.left_out().contains(each.table.id);
+        return known && !each.published && !left_out && !not_begun;
       });
   FRESHET_TRY(const std::vector<Check> checks,
               CheckTables(session.catalog, options_, session.stop));
@@ -512,14 +515,18 @@ Status CaptureImpl::CatchUpBacklog(Session& session, change::Position& position,
   const bool wants =
       std::any_of(choice.tables.begin(), choice.tables.end(), [&](const ChosenTable& each) {
         const uint32_t id = each.table.id.value;
-        return !session.known.empty() && (!session.known.contains(id) || left_out_.contains(id));
+        return !session.known.empty() && (!session.known.contains(id) || left_out_.contains(id) ||
+                                          session.snapshots.left_out().contains(each.table.id));
       });
   if (wants) return {};
+  TableWatch looks(options_, session.catalog, board_, clock_, {}, truncated_);
+  TableGate gate(session.filter, choice.Relations(), truncated_,
+                 session.catalog.connection().converter());
+  TableKeeper tables(options_, session.catalog, gate, looks, desk_, board_, session.filter, choice,
+                     session.known, left_out_, session.snapshots);
+  if (tables.leaves_out()) return {};  // as the log has to know first
+  SideWatch watch(options_, session.catalog, looks, board_);
   FRESHET_TRY(Connection connection, Connection::Connect(options_.url, {}, session.stop));
-  SideWatch watch(options_, session.catalog, board_, clock_);
-  TableGate gate(session.filter, choice.Relations(), session.catalog.connection().converter());
-  TableKeeper tables(options_, session.catalog, gate, watch, desk_, session.filter, choice,
-                     session.known, left_out_);
   Backlog backlog(
       std::move(connection),
       {.slot = options_.slot,
@@ -551,8 +558,9 @@ Status CaptureImpl::Stream(Session& session, Connection walsender, const change:
       const Rows timeout,
       session.catalog.connection().Query(
           "SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'", session.stop));
-  SideWatch watch(options_, session.catalog, board_, clock_);
-  FRESHET_RETURN_IF_ERROR(watch.Begin(choice.Ids(), session.stop));
+  TableWatch looks(options_, session.catalog, board_, clock_, session.snapshots, truncated_);
+  FRESHET_RETURN_IF_ERROR(looks.Begin(choice.Ids(), session.stop));
+  SideWatch watch(options_, session.catalog, looks, board_);
   std::unique_ptr<Spool> spool;
   if (const auto spool_options = SpoolFor(session); spool_options.has_value()) {
     FRESHET_TRY(spool, Spool::Create(LocalFileSystem(), clock_, *spool_options));
@@ -574,9 +582,10 @@ Status CaptureImpl::Stream(Session& session, Connection walsender, const change:
   }
   board_.Update([](CaptureStatus& status) { status.streamed = true; });
   logging::Info("streaming", {{"from", change::ToString(position)}});
-  TableGate gate(session.filter, choice.Relations(), session.catalog.connection().converter());
-  TableKeeper tables(options_, session.catalog, gate, watch, desk_, session.filter, choice,
-                     std::move(session.known), left_out_);
+  TableGate gate(session.filter, choice.Relations(), truncated_,
+                 session.catalog.connection().converter());
+  TableKeeper tables(options_, session.catalog, gate, looks, desk_, board_, session.filter, choice,
+                     std::move(session.known), left_out_, session.snapshots);
   LiveSnapshot snapshot(options_, session.catalog, tables, board_, clock_);
   FRESHET_RETURN_IF_ERROR(tables.WantMissing(choice, session.snapshots, snapshot, session.stop));
   choice = {};  // of very many tables it would be large

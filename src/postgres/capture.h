@@ -96,6 +96,7 @@ struct SnapshotTable {
   int64_t seconds_left = -1;    ///< by bytes_read; -1: not known
   std::string waits_for = {};   ///< one sentence while it waits for something; else empty
   bool done = false;            ///< state is kFinished
+  std::string why = {};         ///< one sentence, where it is read again by itself
 };
 
 /// Figures for status and metrics.
@@ -118,6 +119,7 @@ struct CaptureStatus {
   int64_t bytes_total = 0;            ///< of the stream and of COPY
   int64_t transactions_total = 0;
   int64_t reconnects_total = 0;
+  int64_t read_again_total = 0;     ///< tables whose rows changed without a word in the stream
   UnixMicros last_commit_time = 0;  ///< of the newest transaction received
   std::vector<SnapshotTable> snapshot;
 

@@ -46,6 +46,12 @@ void PartPlan::Resume(const change::SnapshotProgress& step) {
   }
 }
 
+void PartPlan::LeaveOut() {
+  CHECK(taken_.empty() && !key_taken_);
+  read_ = {{0, ChunkRange::kOpenEnd}};
+  done_ = true;
+}
+
 bool PartPlan::Found(uint32_t filenode, int64_t blocks) {
   blocks_ = blocks;
   const bool same = !filenode_.has_value() || *filenode_ == filenode;

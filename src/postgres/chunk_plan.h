@@ -37,6 +37,9 @@ class PartPlan {
   /// Goes on where a log says that reading stopped.
   void Resume(const change::SnapshotProgress& step);
 
+  /// Nothing of it is to be read.
+  void LeaveOut();
+
   /// The relation's file as a session found it. False when it is another one than before: then
   /// nothing of it counts as read, and ranges handed out must not be reported any more.
   bool Found(uint32_t filenode, int64_t blocks);

@@ -98,16 +98,19 @@ Status LiveSnapshot::Want(std::vector<Wanted> wanted, std::stop_token stop) {
     Tables& list = begun ? active_ : waiting_;
     ids_.insert(each.table.table.id.value);
     to_announce_ = to_announce_ || !in_log;
-    list.push_back({.source = std::move(each.table),
-                    .phase = begun    ? Phase::kReading
-                             : in_log ? Phase::kWanted
-                                      : Phase::kNew,
-                    .replaces = each.replaces || each.whole,
-                    .whole = each.whole,
-                    .watched_whole = !begun,
-                    .parts = {},
-                    .sizer = SizerOf(options_, by_key),
-                    .since = clock_.Monotonic()});
+    list.push_back(
+        {.source = std::move(each.table),
+         .phase = begun    ? Phase::kReading
+                  : in_log ? Phase::kWanted
+                           : Phase::kNew,
+         .replaces = each.whole || (in_log && !begun ? !each.so_far->keeps : each.replaces),
+         .whole = each.whole,
+         .only = std::move(each.only),
+         .why = std::move(each.why),
+         .watched_whole = !begun,
+         .parts = {},
+         .sizer = SizerOf(options_, by_key),
+         .since = clock_.Monotonic()});
     Table& table = list.back();
     if (table.whole) {
       table.joined = table.may_read = table.source.published;
@@ -152,6 +155,11 @@ Status LiveSnapshot::Watch(std::span<Table* const> tables, std::stop_token stop)
       Part part{.relation = relation, .plan = PartPlan(id, relation.id, by_key)};
       const auto step = table->so_far.parts.find(relation.id);
       if (step != table->so_far.parts.end()) part.plan.Resume(step->second);
+      const std::vector<change::TableId>& only = table->only;
+      if (!only.empty() && std::find(only.begin(), only.end(), relation.id) == only.end()) {
+        part.left_out = true;
+        part.plan.LeaveOut();
+      }
       if (const auto row = row_of.find(int64_t{relation.id.value}); row != row_of.end()) {
         const int i = row->second;
         part.plan.Found(static_cast<uint32_t>(rows.integer(i, 1)), rows.integer(i, 2));
@@ -387,6 +395,7 @@ Status LiveSnapshot::Opened(int64_t id, ChunkOpened opened) {
   const uint32_t filenode = opened.filenode;
   const int64_t blocks = opened.blocks;
   chunk.opened = std::move(opened);
+  GiveUpOlderShapes(chunk);
   if (chunk.sweep || table.parts[chunk.part].plan.Found(filenode, blocks)) return {};
   // Rewritten or truncated: the blocks read and being read are those of another file.
   logging::Info("a table was rewritten; it is read from its start again",
@@ -477,6 +486,17 @@ void LiveSnapshot::GiveUp(int64_t id, Chunk& chunk, bool again) {
   --chunk.table->chunks;
   chunk.table->fresh = false;  // some of its rows may have been placed
   chunk.given_up = true;
+}
+
+void LiveSnapshot::GiveUpOlderShapes(const Chunk& newest) {
+  // Chunks lock the table: a version of it is opened when all chunks of the one before are read,
+  // and their events came before.
+  for (auto& [id, other] : chunks_) {
+    if (other.given_up || other.table != newest.table || !other.opened.has_value()) continue;
+    if (other.opened->schema->fingerprint() != newest.opened->schema->fingerprint()) {
+      GiveUp(id, other, /*again=*/true);
+    }
+  }
 }
 
 void LiveSnapshot::Forget(int64_t id) { chunks_.erase(id); }
@@ -662,16 +682,37 @@ std::optional<Lsn> LiveSnapshot::awaits() {
   return whole.has_value() ? std::min(*whole, chunks) : chunks;
 }
 
-std::shared_ptr<const ChangeBatch> LiveSnapshot::Announce(const Position& behind) {
-  if (!std::exchange(to_announce_, false)) return nullptr;
-  auto steps = NewBatch(behind);
-  for (Table& table : waiting_) {
-    if (table.phase != Phase::kNew) continue;
-    steps->snapshots.push_back({.step = SnapshotStep::kWanted, .table = table.source.table.id});
-    table.phase = Phase::kWanted;
+std::vector<change::SnapshotProgress> LiveSnapshot::TakeSteps() {
+  std::vector<change::SnapshotProgress> steps;
+  if (std::exchange(to_announce_, false)) {
+    for (Table& table : waiting_) {
+      if (table.phase != Phase::kNew) continue;
+      steps.push_back({.step = SnapshotStep::kWanted,
+                       .table = table.source.table.id,
+                       .keeps = !table.replaces});
+      table.phase = Phase::kWanted;
+    }
+    looked_ = {};
   }
-  looked_ = {};
+  for (change::SnapshotProgress& step : joiner_.TakeSteps()) steps.push_back(std::move(step));
   return steps;
+}
+
+std::shared_ptr<const ChangeBatch> LiveSnapshot::Announce(const Position& behind) {
+  std::vector<change::SnapshotProgress> steps = TakeSteps();
+  if (steps.empty()) return nullptr;
+  auto batch = NewBatch(behind);
+  batch->snapshots = std::move(steps);
+  return batch;
+}
+
+std::shared_ptr<const ChangeBatch> LiveSnapshot::AnnounceIn(
+    std::shared_ptr<const ChangeBatch> last) {
+  std::vector<change::SnapshotProgress> steps = TakeSteps();
+  if (steps.empty()) return last;
+  auto batch = std::make_shared<ChangeBatch>(*last);
+  batch->snapshots = std::move(steps);
+  return batch;
 }
 
 Result<std::shared_ptr<const ChangeBatch>> LiveSnapshot::Next(const Position& behind, Lsn passed) {
@@ -732,6 +773,9 @@ Status LiveSnapshot::Begin(const std::vector<Tables::iterator>& tables, ChangeBa
                                .table = relation.id,
                                .replaces = table->replaces,
                                .begun_xid = table->begun_xid});
+    for (const Part& part : table->parts) {
+      if (part.left_out) batch.snapshots.push_back(part.plan.Step());
+    }
     join_.Emptied(relation.id);
     table->phase = Phase::kReading;
     table->fresh = table->replaces && table->source.sends_all;
@@ -817,7 +861,7 @@ void LiveSnapshot::PlacePiece(ChangeBatch& batch) {
 bool LiveSnapshot::NeedsSweep(const Table& table) const {
   if (table.watched_whole && !join_.saw_unchanged(table.source.table.id)) return false;
   return std::any_of(table.parts.begin(), table.parts.end(),
-                     [](const Part& part) { return part.toasts; });
+                     [](const Part& part) { return part.toasts && !part.left_out; });
 }
 
 bool LiveSnapshot::Conclude(Table& table) {
@@ -829,7 +873,7 @@ bool LiveSnapshot::Conclude(Table& table) {
     if (!read) return false;
     if (!NeedsSweep(table)) return true;
     table.phase = Phase::kSweeping;
-    for (Part& part : table.parts) part.swept = !part.toasts;
+    for (Part& part : table.parts) part.swept = part.left_out || !part.toasts;
   }
   return table.phase == Phase::kSweeping &&
          std::all_of(table.parts.begin(), table.parts.end(),
@@ -864,7 +908,7 @@ std::shared_ptr<ChangeBatch> LiveSnapshot::NewBatch(const Position& behind) cons
 }
 
 SnapshotTable LiveSnapshot::Figures(const Table& table) const {
-  SnapshotTable out{.name = table.source.table.name};
+  SnapshotTable out{.name = table.source.table.name, .why = table.why};
   switch (table.phase) {
     case Phase::kNew:
     case Phase::kWanted:

@@ -49,6 +49,8 @@ class LiveSnapshot final : public Receiver::Inset {
     const change::UnfinishedSnapshot* so_far = nullptr;  ///< by the log; null: it knows nothing
     bool replaces = true;                                ///< targets empty it first
     bool whole = false;  ///< not in chunks: it has no key, or the source is a standby. Replaces
+    std::vector<change::TableId> only = {};  ///< the partitions whose rows are read; empty: all
+    std::string why = {};                    ///< one sentence, where it is read again by itself
   };
 
   /// Brings a table into the stream.
@@ -65,6 +67,9 @@ class LiveSnapshot final : public Receiver::Inset {
 
     /// Does what others ask of the stream. Called often. Errors end the stream.
     virtual Status Serve(LiveSnapshot& snapshot, std::stop_token stop) = 0;
+
+    /// What else the log has to know of the tables, behind what they are wanted for.
+    virtual std::vector<change::SnapshotProgress> TakeSteps() = 0;
   };
 
   /// All references outlive it. The catalog's session is used for short questions.
@@ -87,6 +92,8 @@ class LiveSnapshot final : public Receiver::Inset {
   std::shared_ptr<const change::ChangeBatch> Pass(
       std::shared_ptr<const change::ChangeBatch> batch) override;
   std::shared_ptr<const change::ChangeBatch> Announce(const change::Position& behind) override;
+  std::shared_ptr<const change::ChangeBatch> AnnounceIn(
+      std::shared_ptr<const change::ChangeBatch> last) override;
   Result<bool> Work(std::stop_token stop) override;
   Result<std::shared_ptr<const change::ChangeBatch>> Next(const change::Position& behind,
                                                           change::Lsn passed) override;
@@ -107,6 +114,7 @@ class LiveSnapshot final : public Receiver::Inset {
   struct Part {
     CatalogTable relation;
     PartPlan plan;
+    bool left_out = false;  ///< its rows are not read
     bool toasts = false;    ///< has a TOAST table: updates may leave values out
     bool sweeping = false;  ///< its sweep is under way
     bool swept = false;
@@ -119,6 +127,8 @@ class LiveSnapshot final : public Receiver::Inset {
     bool replaces = true;
     bool whole = false;          ///< read at a cut, not in chunks
     bool fresh = false;          ///< begun here, and since then nothing of it came twice or changed
+    std::vector<change::TableId> only = {};  ///< of Wanted
+    std::string why = {};                    ///< of Wanted
     bool watched_whole = false;  ///< since before it was begun: saw_unchanged() tells all
     uint64_t begun_xid = 0;
     std::vector<Part> parts;
@@ -155,6 +165,9 @@ class LiveSnapshot final : public Receiver::Inset {
     change::Xid xid;
   };
 
+  /// What is to be announced.
+  std::vector<change::SnapshotProgress> TakeSteps();
+
   Status Join(std::stop_token stop);
   Status Watch(std::span<Table* const> tables, std::stop_token stop);
   ChunkReader& Reader();
@@ -165,6 +178,10 @@ class LiveSnapshot final : public Receiver::Inset {
   Status Opened(int64_t id, ChunkOpened opened);
   Status Failed(const ChunkFailed& failed, std::stop_token stop);
   void GiveUp(int64_t id, Chunk& chunk, bool again);
+
+  /// The table was altered since other chunks of it were opened: their rows lack what it has now,
+  /// and must not stand behind rows that have it.
+  void GiveUpOlderShapes(const Chunk& newest);
   void Forget(int64_t id);
 
   /// An active table has no key any more: it is read from the start, in the other way.

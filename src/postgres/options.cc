@@ -46,6 +46,15 @@ void Bind(config::Binder& binder, Options& options) {
                 "No rows are read while a snapshot older than so many transactions holds back "
                 "VACUUM."},
                options.snapshot_pause_xmin_age);
+  static constexpr std::array<std::string_view, 3> kUnsentNames = {"read_again", "keep_vanished",
+                                                                   "warn"};
+  BindEnum(binder,
+           {"unsent_rows",
+            "Rows that PostgreSQL sends nothing of (a table rewritten, a partition attached, "
+            "detached or truncated): read_again reads just that table or partition, and empties "
+            "targets where rows may be gone; keep_vanished leaves rows that are gone, with a "
+            "warning; warn names the table only."},
+           kUnsentNames, options.unsent_rows);
   binder.Value({"slot_create_timeout",
                 "How long making the slot may wait for running transactions of others."},
                options.slot_create_timeout);

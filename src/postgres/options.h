@@ -28,6 +28,13 @@ enum class CatchUp : uint8_t {
   kOff,
 };
 
+/// What becomes of rows that came, went or changed at the source without a word in its stream.
+enum class UnsentRowsPolicy : uint8_t {
+  kReadAgain,     ///< the table is read again; emptied before, where rows may be gone
+  kKeepVanished,  ///< the same where rows came or changed; rows that are gone stay, with a warning
+  kWarn,          ///< a warning names the table
+};
+
 /// The `source.postgres:` section of a configuration.
 struct Options {
   Secret url;  ///< postgres:// URL or libpq keywords
@@ -44,6 +51,7 @@ struct Options {
   config::ByteSize snapshot_pause_stream_lag{int64_t{256} << 20};
   config::Duration snapshot_pause_replica_lag = std::chrono::minutes(1);
   int64_t snapshot_pause_xmin_age = 500'000'000;
+  UnsentRowsPolicy unsent_rows = UnsentRowsPolicy::kReadAgain;
   config::Duration slot_create_timeout = std::chrono::minutes(5);
   bool slot_failover = true;  ///< a new slot is one that standbys may keep a copy of (17+)
   config::ByteSize slot_retention_warning{int64_t{10} << 30};

@@ -48,6 +48,7 @@ Receiver::Receiver(ReplicationStream stream, Assembler& assembler, const Spool* 
       pacer_(stream_.connection().over_unix_socket()),
       emitted_{position.commit_end, inside ? 0 : position.ordinal},
       inside_(inside),
+      begins_inside_(inside),
       inset_(inset),
       inset_works_(inset != nullptr),
       last_ack_(Now()),
@@ -141,6 +142,9 @@ Status Receiver::TakeBatches() {
     }
     inside_ = !batch->ends_transaction();
     if (inset_ != nullptr) batch = inset_->Pass(std::move(batch));
+    const bool ends_first = begins_inside_ && !inside_;
+    if (ends_first && inset_ != nullptr) batch = inset_->AnnounceIn(std::move(batch));
+    begins_inside_ = begins_inside_ && inside_;
     pending_.push_back(std::move(batch));
   }
   return {};
@@ -188,12 +192,12 @@ Status Receiver::PlaceInset(std::stop_token stop) {
     inset_works_ = works;
     EnterFlowing();
   }
-  if (!works) return {};
   if (inside_ || pending_.size() >= kMaxPending) return {};
   if (auto first = inset_->Announce(emitted_)) {
     TakePlaced(std::move(first));
     return {};
   }
+  if (!works) return {};
   const std::optional<change::Lsn> awaited = inset_->awaits();
   if (!awaited.has_value()) return {};
   // A target may be ahead of a log that lost its end, up to what the server had when we connected:

@@ -63,6 +63,11 @@ class Receiver {
     /// was received.
     virtual std::shared_ptr<const change::ChangeBatch> Announce(const change::Position& behind) = 0;
 
+    /// The same where the stream begins inside a transaction that the log has a part of: `last`,
+    /// its last part, with what must be known from its end on. A log that has one has the other.
+    virtual std::shared_ptr<const change::ChangeBatch> AnnounceIn(
+        std::shared_ptr<const change::ChangeBatch> last) = 0;
+
     /// What stands next behind `behind`, where no transaction is half passed and all that was
     /// committed before `passed` was observed; its position is the next one behind `behind`. Null:
     /// nothing yet.
@@ -157,6 +162,7 @@ class Receiver {
   std::deque<std::shared_ptr<const change::ChangeBatch>> pending_;
   change::Position emitted_;  ///< behind the last batch taken, offered or not
   bool inside_;               ///< that one left a transaction open
+  bool begins_inside_;        ///< and it is the one that the stream began in
   Inset* const inset_;
   bool inset_works_;
   Nanos last_ask_{};

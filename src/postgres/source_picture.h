@@ -15,14 +15,18 @@ namespace freshet::postgres {
 
 /// What the catalog says of one table that is captured, or of a partition of it.
 struct PicturedTable {
-  change::TableName name;
-  change::TableId root;    ///< the chosen table it belongs to; itself unless it is a partition
-  bool published = false;  ///< listed by the publication under its own name
-  std::string sent_columns = {};  ///< numbers of a column list (15+), as text; empty: all
-  std::string row_filter = {};    ///< condition on the rows sent (15+)
-  uint32_t filenode = 0;          ///< of its rows; 0: it has none itself
-  std::string row_type = {};      ///< its columns and their types, as text
-  bool older_rows = false;        ///< it was rewritten or joined, and has rows from before that
+  change::TableName name;   ///< empty of a partition of which a log knows the oid only
+  change::TableId root;     ///< the chosen table it belongs to; itself unless it is a partition
+  uint32_t filenode = 0;    ///< of its rows; 0: it has none itself
+  uint64_t horizon = 0;     ///< every transaction below this id had ended when it was looked at
+  bool older_rows = false;  ///< it was rewritten or joined, and has rows from before that
+
+  // Of a chosen table, not of its partitions:
+  bool published = false;   ///< listed by the publication under its own name
+  uint32_t membership = 0;  ///< oid by which the publication lists it; 0: it takes in all
+  uint64_t sent = 0;        ///< hash of the column list and the row filter (15+)
+  uint64_t row_type = 0;    ///< hash of its columns' numbers and types
+  uint64_t key_type = 0;    ///< hash of those of its key's columns
 };
 
 /// The captured tables and their publication at one moment. Compared with a later one it tells what
@@ -50,10 +54,16 @@ Result<SourcePicture> TakePicture(Connection& connection, const std::string& pub
 Status LookAtRows(Connection& connection, const SourcePicture& before, SourcePicture& now,
                   std::stop_token stop = {});
 
-/// A chosen table that is to be read once more, and why, with the repair.
+/// A chosen table some of whose rows came, went or changed without a word in the stream.
 struct UnsentRows {
   change::TableId table;
-  std::string what;
+  std::string why;
+  bool vanished = false;  ///< rows of it may be gone
+
+  /// A TRUNCATE would look the same, of which the stream tells: then nothing is unsent.
+  bool unless_truncated = false;
+
+  std::vector<change::TableId> parts = {};  ///< the partitions they lie in; empty: anywhere
 };
 
 /// What a picture says that was not so, or was not known, in an earlier one.
@@ -61,7 +71,7 @@ struct SourceDrift {
   /// One sentence each, with the repair; the stream goes on.
   std::vector<std::string> warnings;
 
-  /// Tables some of whose rows came, went or changed without a word in the stream.
+  /// One or more a table.
   std::vector<UnsentRows> unsent_rows;
 
   /// The publication has more tables: chosen ones among them are to join. Before 13 the server may
@@ -72,7 +82,7 @@ struct SourceDrift {
   std::string gap;
 };
 
-/// Compares. `publication` is its name, for the messages. Pure.
+/// Compares the tables that `before` knows. `publication` is its name, for the messages. Pure.
 SourceDrift Compare(const SourcePicture& before, const SourcePicture& now,
                     const std::string& publication);
 

@@ -74,6 +74,7 @@ std::span<const std::byte> TableGate::FilterTruncate(std::span<const std::byte> 
       all = false;
     } else {
       kept.push_back(id);
+      truncated_.insert(id);
     }
   }
   if (!in.Finished() || all) return message;

@@ -20,11 +20,16 @@ namespace freshet::postgres {
 /// Threads: one. Malformed messages pass, for the decoder to name.
 class TableGate {
  public:
-  /// `chosen`: tables let through whatever their name (partitions of a chosen root). `converter`:
-  /// how names in messages become text.
+  /// `chosen`: tables let through whatever their name (partitions of a chosen root). `truncated`,
+  /// which outlives it, gets the tables whose TRUNCATE passes. `converter`: how names in messages
+  /// become text.
   TableGate(TableFilter filter, std::unordered_set<uint32_t> chosen,
+            std::unordered_set<uint32_t>& truncated,
             std::shared_ptr<TextConverter> converter = TextConverter::Utf8())
-      : filter_(std::move(filter)), chosen_(std::move(chosen)), converter_(std::move(converter)) {}
+      : filter_(std::move(filter)),
+        chosen_(std::move(chosen)),
+        converter_(std::move(converter)),
+        truncated_(truncated) {}
 
   /// Lets `chosen` through as well, and whatever matches `filter` instead of the filter before.
   void Choose(TableFilter filter, const std::unordered_set<uint32_t>& chosen) {
@@ -53,6 +58,7 @@ class TableGate {
   std::unordered_set<uint32_t> chosen_;
   std::shared_ptr<TextConverter> converter_;
   std::unordered_set<uint32_t> ignored_;
+  std::unordered_set<uint32_t>& truncated_;
   std::vector<std::byte> rewritten_;
   bool in_stream_ = false;  ///< inside a chunk of a running transaction, where messages have an xid
 };

@@ -2,19 +2,22 @@
 
 #include <algorithm>
 
+#include "base/logging.h"
 #include "postgres/pgoutput.h"
 #include "postgres/slot.h"
 
 namespace freshet::postgres {
 
-TableKeeper::TableKeeper(Options& options, Catalog& catalog, TableGate& gate, SideWatch& watch,
-                         RequestDesk& desk, TableFilter filter, const Choice& choice, Ids known,
-                         Ids& left_out)
+TableKeeper::TableKeeper(Options& options, Catalog& catalog, TableGate& gate, TableWatch& watch,
+                         RequestDesk& desk, StatusBoard& board, TableFilter filter,
+                         const Choice& choice, Ids known, Ids& left_out,
+                         const change::SnapshotLedger& log)
     : options_(options),
       catalog_(catalog),
       gate_(gate),
       watch_(watch),
       desk_(desk),
+      board_(board),
       filter_(std::move(filter)),
       known_(std::move(known)),
       left_out_(left_out),
@@ -23,8 +26,14 @@ TableKeeper::TableKeeper(Options& options, Catalog& catalog, TableGate& gate, Si
   for (const change::TableId id : choice.all) there_.insert(id.value);
   const Ids chosen = choice.Relations();
   for (const uint32_t id : known_) {
-    if (!chosen.contains(id) && there_.contains(id)) left_out_.insert(id);
+    if (chosen.contains(id)) continue;
+    if (there_.contains(id)) left_out_.insert(id);
+    // Of one that is gone, too, if there is more to forget.
+    const bool news =
+        there_.contains(id) ? !log.left_out().contains({id}) : log.seen().contains({id});
+    if (news) steps_.push_back({.step = change::SnapshotStep::kLeftOut, .table = {id}});
   }
+  for (const change::TableId id : log.left_out()) left_out_.insert(id.value);
 }
 
 Status TableKeeper::WantMissing(const Choice& choice, const change::SnapshotLedger& snapshots,
@@ -36,6 +45,7 @@ Status TableKeeper::WantMissing(const Choice& choice, const change::SnapshotLedg
       FRESHET_TRY(LiveSnapshot::Wanted each, Describe(*chosen));
       each.so_far = &unfinished;
       wanted.push_back(std::move(each));
+      if (!unfinished.begun) watch_.Settle(id);
     } else {
       snapshot.DoNotWant(id);
     }
@@ -53,6 +63,7 @@ Status TableKeeper::WantMissing(const Choice& choice, const change::SnapshotLedg
 }
 
 Status TableKeeper::Serve(LiveSnapshot& snapshot, std::stop_token stop) {
+  FRESHET_RETURN_IF_ERROR(ReadUnsent(snapshot, stop));
   bool anew = false;
   desk_.Serve([&](const RequestDesk::Request& request) -> Status {
     if (!request.choice.has_value()) {
@@ -135,39 +146,81 @@ Status TableKeeper::ReadAgain(const change::TableName& table, bool replaces, Liv
   return snapshot.Want({std::move(wanted)}, stop);
 }
 
+Status TableKeeper::ReadUnsent(LiveSnapshot& snapshot, std::stop_token stop) {
+  if (any_) return {};
+  const std::vector<UnsentRows> due = watch_.TakeDue();
+  if (due.empty()) return {};
+  const auto choice = postgres::Choose(catalog_, filter_, options_.publication, stop);
+  if (!choice.has_value()) {  // they come again with the next look
+    const ErrorKind kind = choice.error().kind;
+    return kind == ErrorKind::kUnavailable || kind == ErrorKind::kNotFound
+               ? Status()
+               : Status(Fail(choice.error()));
+  }
+  for (const UnsentRows& rows : due) {
+    if (snapshot.Has(rows.table)) continue;  // read first; what changed behind it is read then
+    FRESHET_RETURN_IF_ERROR(ReadUnsent(rows, *choice, snapshot, stop));
+  }
+  return {};
+}
+
+Status TableKeeper::ReadUnsent(const UnsentRows& rows, const Choice& choice, LiveSnapshot& snapshot,
+                               std::stop_token stop) {
+  const ChosenTable* chosen = choice.Find(rows.table);
+  if (chosen == nullptr || !chosen->published) return {};
+  FRESHET_TRY(LiveSnapshot::Wanted wanted, Describe(*chosen));
+  if (wanted.whole && options_.unsent_rows == UnsentRowsPolicy::kKeepVanished) {
+    watch_.Refuse(rows.table, "it can only be emptied and read as a whole");
+    return {};
+  }
+  wanted.replaces = rows.vanished;
+  if (!wanted.whole && !rows.vanished) wanted.only = rows.parts;
+  wanted.why = rows.why;
+  wanted.table.published = false;  // Join() looks again
+  FRESHET_RETURN_IF_ERROR(snapshot.Want({std::move(wanted)}, stop));
+  watch_.Settle(rows.table);
+  board_.Update([](CaptureStatus& status) { ++status.read_again_total; });
+  logging::Warning("a table is read again, since PostgreSQL sends nothing of it",
+                   {{"table", change::ToString(chosen->table.name)}, {"why", rows.why}});
+  return {};
+}
+
+std::vector<change::SnapshotProgress> TableKeeper::TakeSteps() {
+  std::vector<change::SnapshotProgress> steps = std::exchange(steps_, {});
+  for (change::SnapshotProgress& step : watch_.TakeSteps()) steps.push_back(std::move(step));
+  return steps;
+}
+
 Result<std::optional<ChosenTable>> TableKeeper::Join(change::TableId table, std::stop_token stop) {
-  const auto find = [&]() -> Result<std::optional<ChosenTable>> {
+  const auto find = [&]() -> Result<ChosenTable> {
     FRESHET_TRY(const Choice choice,
                 postgres::Choose(catalog_, filter_, options_.publication, stop));
-    const ChosenTable* chosen = choice.Find(table);
-    if (chosen == nullptr) return Fail(ErrorKind::kNotFound, "the table is gone");
-    return *chosen;
+    const ChosenTable* found = choice.Find(table);
+    if (found == nullptr) return Fail(ErrorKind::kNotFound, "the table is gone");
+    return *found;
   };
-  FRESHET_TRY(std::optional<ChosenTable> chosen, find());
-  if (!chosen->published) {
-    FRESHET_RETURN_IF_ERROR(Publish(catalog_, chosen->table, options_.publication, stop));
+  FRESHET_TRY(ChosenTable chosen, find());
+  if (!chosen.published) {
+    FRESHET_RETURN_IF_ERROR(Publish(catalog_, chosen.table, options_.publication, stop));
     FRESHET_TRY(chosen, find());
-    if (!chosen->published) {
+    if (!chosen.published) {
       return Fail(ErrorKind::kConfig,
                   "publication '{}' sends {} under other names; ALTER PUBLICATION {} SET "
                   "(publish_via_partition_root = true)",
-                  options_.publication, change::ToString(chosen->table.name),
+                  options_.publication, change::ToString(chosen.table.name),
                   Connection::QuoteIdentifier(options_.publication));
     }
   }
   left_out_.erase(table.value);
-  bool ignored = gate_.ignores(table);
+  if (gate_.ignores(table)) return std::optional<ChosenTable>();
   Ids ids{table.value};
-  for (const CatalogTable& part : chosen->parts) {
-    ids.insert(part.id.value);
-    ignored = ignored || gate_.ignores(part.id);
-  }
-  if (ignored) return std::optional<ChosenTable>();
+  for (const CatalogTable& part : chosen.parts) ids.insert(part.id.value);
   gate_.Choose(filter_, ids);
   FRESHET_TRY(const Choice now, postgres::Choose(catalog_, filter_, options_.publication, stop));
+  watch_.Forget(table);
   FRESHET_RETURN_IF_ERROR(watch_.Begin(now.Ids(), stop));
   known_.insert(ids.begin(), ids.end());
-  return chosen;
+  return std::optional<ChosenTable>(std::move(chosen));
 }
 
 Result<std::shared_ptr<const change::TableSchema>> TableKeeper::Resolve(

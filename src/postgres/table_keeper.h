@@ -14,9 +14,9 @@
 #include "postgres/options.h"
 #include "postgres/request_desk.h"
 #include "postgres/schema_source.h"
-#include "postgres/side_watch.h"
 #include "postgres/table_choice.h"
 #include "postgres/table_gate.h"
+#include "postgres/table_watch.h"
 
 namespace freshet::postgres {
 
@@ -34,11 +34,15 @@ class TableKeeper final : public SchemaSource, public LiveSnapshot::Joiner {
 
   /// `known`: tables whose older rows the log has, or knows that it lacks; empty: any, since no
   /// rows but the stream's are wanted. `left_out`: tables whose changes were left out for a while,
-  /// so that their rows are to be read again; kept by the caller from one stream to the next.
-  /// References outlive it; `options` gets the tables chosen by Choose().
-  TableKeeper(Options& options, Catalog& catalog, TableGate& gate, SideWatch& watch,
-              RequestDesk& desk, TableFilter filter, const Choice& choice, Ids known,
-              Ids& left_out);
+  /// so that their rows are to be read again; kept by the caller from one stream to the next, since
+  /// `log` learns of it between transactions only. References outlive it, but for `log`; `options`
+  /// gets the tables chosen by Choose().
+  TableKeeper(Options& options, Catalog& catalog, TableGate& gate, TableWatch& watch,
+              RequestDesk& desk, StatusBoard& board, TableFilter filter, const Choice& choice,
+              Ids known, Ids& left_out, const change::SnapshotLedger& log);
+
+  /// Tables that the log does not know to be left out from here on.
+  bool leaves_out() const { return !steps_.empty(); }
 
   /// Wants what the log lacks: unfinished snapshots go on, tables that it does not know begin.
   /// Errors: those of LiveSnapshot::Want().
@@ -49,6 +53,7 @@ class TableKeeper final : public SchemaSource, public LiveSnapshot::Joiner {
   Result<std::shared_ptr<const change::TableSchema>> Resolve(
       const pgoutput::Relation& relation) override;
   Result<std::optional<ChosenTable>> Join(change::TableId table, std::stop_token stop) override;
+  std::vector<change::SnapshotProgress> TakeSteps() override;
 
  private:
   /// Chooses other tables from now on. True: the stream has to begin anew for it.
@@ -62,6 +67,11 @@ class TableKeeper final : public SchemaSource, public LiveSnapshot::Joiner {
   Status ReadAgain(const change::TableName& table, bool replaces, LiveSnapshot& snapshot,
                    std::stop_token stop);
 
+  /// Wants tables whose rows came, went or changed without a word in the stream.
+  Status ReadUnsent(LiveSnapshot& snapshot, std::stop_token stop);
+  Status ReadUnsent(const UnsentRows& rows, const Choice& choice, LiveSnapshot& snapshot,
+                    std::stop_token stop);
+
   /// Errors: kUnavailable for a table whose rows have to be wanted first: the stream begins anew.
   Status Admit(change::TableId id);
 
@@ -72,15 +82,17 @@ class TableKeeper final : public SchemaSource, public LiveSnapshot::Joiner {
   Options& options_;
   Catalog& catalog_;
   TableGate& gate_;
-  SideWatch& watch_;
+  TableWatch& watch_;
   RequestDesk& desk_;
+  StatusBoard& board_;
   TableFilter filter_;
   Ids known_;
   Ids& left_out_;
-  bool any_;                     ///< all tables are known
-  std::optional<bool> standby_;  ///< the source is one; not asked yet
-  bool grows_;                   ///< the publication takes in new tables by itself
-  Ids there_;                    ///< when the stream began
+  bool any_;                                     ///< all tables are known
+  std::optional<bool> standby_;                  ///< the source is one; not asked yet
+  bool grows_;                                   ///< the publication takes in new tables by itself
+  Ids there_;                                    ///< when the stream began
+  std::vector<change::SnapshotProgress> steps_;  ///< that the log does not have
 };
 
 }  // namespace freshet::postgres

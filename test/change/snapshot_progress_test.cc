@@ -32,6 +32,12 @@ SnapshotProgress Finished(TableId table) {
   return {.step = SnapshotStep::kFinished, .table = table};
 }
 
+SnapshotProgress Seen(TableId table, uint64_t horizon, uint32_t filenode) {
+  return {.step = SnapshotStep::kSeen,
+          .table = table,
+          .seen = {.horizon = horizon, .parts = {{table, filenode}}}};
+}
+
 SnapshotLedger LedgerOf(const std::vector<SnapshotProgress>& steps) {
   SnapshotLedger ledger;
   for (const SnapshotProgress& step : steps) ledger.Apply(step);
@@ -96,6 +102,54 @@ TEST(SnapshotLedgerTest, ItsStepsLeadToTheSameStateAgain) {
 
   EXPECT_EQ(LedgerOf(ledger.Steps()), ledger);
   EXPECT_EQ(ledger.Steps().size(), 4U);
+}
+
+TEST(SnapshotLedgerTest, WhetherTargetsKeepTheirRowsIsKnownBeforeReadingBegins) {
+  SnapshotProgress keeps = Wanted(kOrders);
+  keeps.keeps = true;
+
+  EXPECT_TRUE(LedgerOf({keeps}).unfinished().at(kOrders).keeps);
+  EXPECT_EQ(LedgerOf(LedgerOf({keeps}).Steps()), LedgerOf({keeps}));
+}
+
+TEST(SnapshotLedgerTest, TheNewestLookAtATableCounts) {
+  auto ledger = LedgerOf({Seen(kOrders, 100, 1), Seen(kItems, 100, 2), Seen(kOrders, 200, 3)});
+
+  EXPECT_EQ(ledger.seen().at(kOrders).parts.front().filenode, 3U);
+  ledger.Apply({.step = SnapshotStep::kLooked, .seen = {.horizon = 150}});
+
+  EXPECT_EQ(ledger.seen().at(kOrders).horizon, 200U);
+  EXPECT_EQ(ledger.seen().at(kItems).horizon, 150U);
+  EXPECT_EQ(LedgerOf(ledger.Steps()), ledger);
+}
+
+TEST(SnapshotLedgerTest, ATableIsLeftOutUntilItsRowsAreWanted) {
+  auto ledger = LedgerOf({Wanted(kOrders),
+                          Begun(kOrders),
+                          Seen(kOrders, 100, 1),
+                          {.step = SnapshotStep::kLeftOut, .table = kOrders}});
+
+  EXPECT_THAT(ledger.left_out(), ElementsAre(kOrders));
+  EXPECT_THAT(ledger.unfinished(), IsEmpty());
+  EXPECT_THAT(ledger.seen(), IsEmpty());
+  EXPECT_EQ(LedgerOf(ledger.Steps()), ledger);
+
+  ledger.Apply(Wanted(kOrders));
+  EXPECT_THAT(ledger.left_out(), IsEmpty());
+}
+
+TEST(SnapshotProgressTest, OfWhatWasSeenPartsAscendAndAreBounded) {
+  SnapshotProgress step = Seen(kOrders, 100, 1);
+  EXPECT_TRUE(IsValid(step));
+  step.seen.parts = {{{5}, 1}, {{5}, 2}};
+  EXPECT_FALSE(IsValid(step));
+  step.seen.parts.clear();
+  for (uint32_t i = 0; i <= kMostSeenParts; ++i) step.seen.parts.push_back({{i}, 1});
+  EXPECT_FALSE(IsValid(step));
+  step.seen.parts.pop_back();
+  EXPECT_TRUE(IsValid(step));
+  step.step = SnapshotStep::kLooked;
+  EXPECT_FALSE(IsValid(step));
 }
 
 TEST(SnapshotProgressTest, WhatNoStepCanSayIsNotValid) {

@@ -83,6 +83,23 @@ TEST_P(PublicationFaultsTest, Fault25_ATableTakenOutOfThePublicationIsAGapFromAP
                                    HasSubstr("complete up to"), HasSubstr("ADD TABLE")));
 }
 
+TEST_P(PublicationFaultsTest, Fault25_OfATableTakenOutAndAddedAgainTheRowsAreReadAgain) {
+  Run("CREATE TABLE public.t (id int PRIMARY KEY); CREATE TABLE public.t2 (id int PRIMARY KEY);"
+      "INSERT INTO public.t2 VALUES (1), (2)");
+  Stream();
+  ASSERT_TRUE(capture_->Stop().has_value());
+
+  Run("ALTER PUBLICATION freshet DROP TABLE public.t2");
+  Run("INSERT INTO public.t2 VALUES (3); DELETE FROM public.t2 WHERE id = 1");
+  Run("ALTER PUBLICATION freshet ADD TABLE public.t2");
+  Stream();
+
+  ExpectReadAgain("t2", "was taken out of publication 'freshet' and added again");
+  EXPECT_EQ(Replaced(), 3) << "two by the first snapshot";
+  EXPECT_THAT(output_.Events(), testing::IsSupersetOf({"snapshot public.t2 3"}));
+  EXPECT_EQ(capture_->status().read_again_total, 1);
+}
+
 TEST_P(PublicationFaultsTest, Fault26_ANarrowedPublicationIsWarnedOfWhileItRuns) {
   Run("CREATE TABLE public.t (id int PRIMARY KEY)");
   Stream();

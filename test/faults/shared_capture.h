@@ -54,6 +54,27 @@ class SharedCaptureTest : public SharedPostgresTest {
     })) << testing::PrintToString(capture_->status().warnings);
   }
 
+  /// Waits until a table was read again by itself, and its rows are there.
+  void ExpectReadAgain(const std::string& table, const std::string& why) {
+    EXPECT_TRUE(output_.WaitUntil([&] {
+      const auto& tables = capture_->status().snapshot;
+      return std::ranges::any_of(tables, [&](const postgres::SnapshotTable& each) {
+        return each.done && each.name.table == table && each.why.find(why) != std::string::npos;
+      });
+    })) << capture_->status().reason;
+  }
+
+  /// How often targets were to empty a table.
+  int Replaced() const {
+    int replaced = 0;
+    for (const auto& batch : output_.batches()) {
+      for (const auto& step : batch->snapshots) {
+        replaced += step.step == change::SnapshotStep::kBegun && step.replaces ? 1 : 0;
+      }
+    }
+    return replaced;
+  }
+
   postgres::Options options_;
   MemoryOutput output_;
   std::unique_ptr<RunningCapture> capture_;

@@ -84,6 +84,17 @@ TEST(StatusJsonTest, SnapshotSaysHowFarEachTableIsAndWhatItWaitsFor) {
   EXPECT_EQ(tables[2]["state"], "finished");
 }
 
+TEST(StatusJsonTest, ATableThatIsReadAgainSaysWhy) {
+  pipeline::PipelineStatus status = test::MakePipelineStatus();
+  status.capture.snapshot[0].why = "its rows were rewritten";
+  status.capture.read_again_total = 3;
+
+  const json out = json::parse(StatusJson(status));
+
+  EXPECT_EQ(out["snapshot"][0]["why"], "its rows were rewritten");
+  EXPECT_EQ(out["source"]["read_again_total"], "3");
+}
+
 TEST(StatusJsonTest, BytesThatAreNoUtf8DoNotBreakIt) {
   pipeline::PipelineStatus status = test::MakePipelineStatus();
   status.sinks[0].description.target = "/data/\xff\xfe";

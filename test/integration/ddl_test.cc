@@ -147,6 +147,51 @@ TEST_P(DdlTest, TargetsFollowChangesAsTheyCome) {
   }
 }
 
+/// What was rewritten, came or went is found at the next start.
+TEST_P(DdlTest, TargetsFollowWhatIsNotSent) {
+  struct Unsent {
+    const char* before;
+    const char* change;
+    int from_major;
+  };
+  const Unsent cases[] = {
+      {"CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT g, g FROM"
+       " generate_series(1, 9) g",
+       "ALTER TABLE t ALTER COLUMN v TYPE text USING 'n' || v; INSERT INTO t VALUES (10, 'new');"
+       "UPDATE t SET v = 'x' WHERE id = 1; DELETE FROM t WHERE id = 2",
+       10},
+      {"CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 9)",
+       "ALTER TABLE t ADD COLUMN r float8 DEFAULT random(), ADD COLUMN s bigserial;"
+       "INSERT INTO t VALUES (10); UPDATE t SET r = 1 WHERE id = 1",
+       10},
+      {"CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a'), (2, 'b')",
+       "ALTER TABLE t ALTER COLUMN id TYPE bigint USING id + 5000000000; INSERT INTO t VALUES"
+       " (1, 'c'); UPDATE t SET v = 'd' WHERE id = 5000000001",
+       10},
+      {"CREATE TABLE t (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE t_1"
+       " PARTITION OF t FOR VALUES FROM (0) TO (10); CREATE TABLE t_2 PARTITION OF t FOR VALUES"
+       " FROM (10) TO (20); INSERT INTO t VALUES (1, 'a'), (11, 'b')",
+       "CREATE TABLE t_3 (v text, id int PRIMARY KEY); INSERT INTO t_3 VALUES ('c', 21), ('d', "
+       "22)\n"
+       "ALTER TABLE t ATTACH PARTITION t_3 FOR VALUES FROM (20) TO (30);"
+       "UPDATE t SET v = 'x' WHERE id = 21; UPDATE t SET id = 2 WHERE id = 22; INSERT INTO t VALUES"
+       " (12, 'y')\nDROP TABLE t_2; INSERT INTO t VALUES (3, 'z')",
+       13},
+  };
+  for (const Unsent& c : cases) {
+    if (c.from_major > GetParam()) continue;
+    SCOPED_TRACE(c.change);
+    StartOver();
+    Sql(c.before);
+    CatchUp();
+
+    Sql(c.change);
+    CatchUp();
+
+    ExpectEqual();
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Majors, DdlTest,
                          ::testing::ValuesIn(test::PostgresServer::InstalledMajors()),
                          [](const auto& tested) { return std::to_string(tested.param); });

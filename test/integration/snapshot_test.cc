@@ -487,6 +487,99 @@ TEST_P(LiveSnapshotTest, ATableLeftOutAndChosenAgainIsReadAgain) {
   EXPECT_EQ(end->error().kind, ErrorKind::kUnavailable) << end->error();
 }
 
+TEST_P(LiveSnapshotTest, ATableLeftOutByARunIsReadAgainByALaterOne) {
+  Run("CREATE TABLE public.other (id int PRIMARY KEY); INSERT INTO public.other VALUES (1)");
+  StartStreaming();
+  ASSERT_TRUE(capture_->Stop().has_value());
+  const auto run = [&](const char* tables) {
+    options_.tables = {tables};
+    capture_.emplace(options_, output_);
+  };
+  run("public.*");
+  ASSERT_TRUE(output_.WaitUntil([&] { return EventsOf("public.other").size() == 1; }));
+  ASSERT_TRUE(WaitUntilRead());
+  ASSERT_TRUE(capture_->Stop().has_value());
+
+  run("public.t");
+  ASSERT_TRUE(output_.WaitUntil([&] { return !output_.resume().snapshots.left_out().empty(); }));
+  Run("INSERT INTO public.other VALUES (2); DELETE FROM public.other WHERE id = 1;"
+      "INSERT INTO public.t VALUES (3, 'c')");
+  ASSERT_TRUE(output_.WaitUntil([&] { return EventsOf("public.t").size() == 3; }));
+  ASSERT_TRUE(capture_->Stop().has_value());
+  run("public.*");
+
+  ASSERT_TRUE(output_.WaitUntil([&] { return EventsOf("public.other").size() == 2; }));
+  EXPECT_EQ(EventsOf("public.other")[1], "snapshot public.other 2");
+  ASSERT_TRUE(WaitUntilRead());
+  EXPECT_TRUE(output_.resume().snapshots.left_out().empty());
+  int replaced = 0;
+  for (const auto& batch : output_.batches()) {
+    for (const auto& step : batch->snapshots) {
+      replaced += step.step == change::SnapshotStep::kBegun && step.replaces ? 1 : 0;
+    }
+  }
+  EXPECT_EQ(replaced, 3);
+}
+
+/// A piece without the column, placed behind rows that have it, would be null there.
+TEST_P(LiveSnapshotTest, NoRowReadBeforeAColumnWasAddedStandsBehindOneThatHasIt) {
+  Run("CREATE TABLE public.t (id int PRIMARY KEY, v text); INSERT INTO public.t SELECT g, "
+      "repeat('x', 500) FROM generate_series(1, 3000) g");
+  options_.tables = {"public.t"};
+  options_.snapshot_chunk_size.bytes = 8192;
+  options_.snapshot_workers = 4;
+  capture_.emplace(options_, output_);
+  ASSERT_TRUE(output_.WaitForEvents(20));
+
+  for (int i = 0; i < 30; ++i) {
+    const std::string n = std::to_string(i);
+    Run("ALTER TABLE public.t ADD COLUMN c" + n + " int DEFAULT " + n);
+    if (i % 3 == 0) Run("INSERT INTO public.t (id) VALUES (" + std::to_string(-i) + ")");
+  }
+  ASSERT_TRUE(WaitUntilRead());
+
+  size_t columns = 0;
+  for (const auto& batch : output_.batches()) {
+    for (const auto& table : batch->tables) {
+      EXPECT_GE(table.schema->columns().size(), columns);
+      columns = std::max(columns, table.schema->columns().size());
+    }
+  }
+  EXPECT_GT(columns, 2u);
+}
+
+/// A crash behind that transaction must not find changes of the table, and no word of its rows.
+TEST_P(LiveSnapshotTest, ATableThatJoinsInsideATransactionIsWantedWhereThatEnds) {
+  options_.batch_rows = 10;
+  Run("CREATE PUBLICATION freshet FOR ALL TABLES");
+  StartStreaming();
+  ASSERT_TRUE(WaitUntilRead());
+  Run("CREATE TABLE public.later (id int PRIMARY KEY); INSERT INTO public.later VALUES (1)");
+  output_.SetRoomForBatches(4);
+  Run("BEGIN; INSERT INTO public.t SELECT g, 'x' FROM generate_series(100, 300) g;"
+      "INSERT INTO public.later VALUES (2); COMMIT");
+  ASSERT_TRUE(output_.WaitUntil([&] { return output_.refused() > 0; }));
+  ASSERT_TRUE(capture_->Stop().has_value());
+  ASSERT_TRUE(output_.resume().open.has_value());
+
+  output_.SetRoom(true);
+  options_.tables = {"public.*"};
+  capture_.emplace(options_, output_);
+  ASSERT_TRUE(output_.WaitUntil([&] { return EventsOf("public.later").size() >= 3; }));
+
+  bool wanted = false;
+  for (const auto& batch : output_.batches()) {
+    const change::Transaction& transaction = batch->transactions.back();
+    if (transaction.begins || !transaction.ends) continue;
+    for (const auto& step : batch->snapshots) {
+      wanted |= step.step == change::SnapshotStep::kWanted;
+    }
+  }
+  EXPECT_TRUE(wanted);
+  EXPECT_THAT(EventsOf("public.later"),
+              testing::IsSupersetOf({"insert public.later 2", "snapshot public.later 1"}));
+}
+
 INSTANTIATE_TEST_SUITE_P(Majors, LiveSnapshotTest,
                          ::testing::ValuesIn(PostgresServer::InstalledMajors()),
                          [](const auto& tested) { return std::to_string(tested.param); });

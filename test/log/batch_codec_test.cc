@@ -143,7 +143,17 @@ std::shared_ptr<const ChangeBatch> PieceWithSteps(
              .part_done = true,
              .part_rows = 1})
       .Step({.step = SnapshotStep::kFinished, .table = table})
-      .Step({.step = SnapshotStep::kWanted, .table = table})
+      .Step({.step = SnapshotStep::kWanted, .table = table, .keeps = true})
+      .Step({.step = SnapshotStep::kSeen,
+             .table = table,
+             .seen = {.horizon = 7,
+                      .row_type = 8,
+                      .key_type = 9,
+                      .sent = 10,
+                      .membership = 11,
+                      .parts = {{{12}, 13}, {{14}, 15}}}})
+      .Step({.step = SnapshotStep::kLooked, .seen = {.horizon = 8}})
+      .Step({.step = SnapshotStep::kLeftOut, .table = {99}})
       .Build();
 }
 
@@ -194,6 +204,20 @@ TEST(BatchCodecTest, StepsBesideAStreamedTransactionAreRefused) {
   batch.snapshots = {{.step = change::SnapshotStep::kFinished, .table = items->id()}};
 
   EXPECT_EQ(Decoded(Encoded(batch), items).error().kind, ErrorKind::kMalformed);
+}
+
+TEST(BatchCodecTest, WhatIsKnownFromACommitOnMayStandBesideIt) {
+  const auto items = MakeItemsSchema();
+  const auto batch = BatchBuilder()
+                         .Begin(100)
+                         .Insert(items, {"1", "nut", "0.10"})
+                         .Step({.step = change::SnapshotStep::kWanted, .table = items->id()})
+                         .Build();
+
+  const auto back = Decoded(Encoded(*batch), items);
+
+  ASSERT_TRUE(back.has_value()) << back.error();
+  ExpectEqual(**back, *batch);
 }
 
 TEST(BatchCodecTest, BegunTableMustBeInTheBatch) {

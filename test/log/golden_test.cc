@@ -139,6 +139,21 @@ void WriteSegment(FileSystem& fs, const std::string& folder) {
       BatchBuilder()
           .Piece(0x4000, 2)
           .Step({.step = change::SnapshotStep::kFinished, .table = items->id()})
+          .Step({.step = change::SnapshotStep::kSeen,
+                 .table = items->id(),
+                 .seen = {.horizon = 740,
+                          .row_type = 0x0123456789abcdef,
+                          .key_type = 0xfedcba9876543210,
+                          .sent = 0x1122334455667788,
+                          .membership = 16'406,
+                          .parts = {{{17'000}, 17'001}, {items->id(), 16'405}}}})
+          .Build(),
+      BatchBuilder()
+          .Begin(0x5000)
+          .Insert(items, {"5", "hook", "2.00"})
+          .Step({.step = change::SnapshotStep::kWanted, .table = {17'100}, .keeps = true})
+          .Step({.step = change::SnapshotStep::kLooked, .seen = {.horizon = 741}})
+          .Step({.step = change::SnapshotStep::kLeftOut, .table = {17'200}})
           .Build()};
   LogEnd end = checkpoint.end;
   for (const auto& batch : batches) {

@@ -26,6 +26,23 @@ PartPlan Keys() {
   return plan;
 }
 
+TEST(PartPlanTest, APartThatIsLeftOutIsDoneUntilItIsRewritten) {
+  PartPlan plan(TableId{1}, TableId{2}, /*by_key=*/false);
+  plan.LeaveOut();
+
+  EXPECT_TRUE(plan.Found(9, 100));
+  EXPECT_TRUE(plan.done());
+  EXPECT_FALSE(plan.Next(8).has_value());
+  EXPECT_TRUE(plan.Step().part_done);
+
+  PartPlan again(TableId{1}, TableId{2}, /*by_key=*/false);
+  again.Resume(plan.Step());
+  EXPECT_TRUE(again.Found(9, 100));
+  EXPECT_TRUE(again.done());
+  EXPECT_FALSE(again.Found(10, 100));
+  EXPECT_TRUE(again.Next(8).has_value());
+}
+
 TEST(PartPlanTest, RangesFollowOneAnotherAndTheLastIsOpen) {
   PartPlan plan = Blocks(250);
 

@@ -25,7 +25,8 @@ std::string Relation(char id, const std::string& name) {
 
 class TableGateTest : public ::testing::Test {
  protected:
-  TableGate gate_{*TableFilter::Create({"public.a*"}, {}), {7}};
+  std::unordered_set<uint32_t> truncated_;
+  TableGate gate_{*TableFilter::Create({"public.a*"}, {}), {7}, truncated_};
 };
 
 TEST_F(TableGateTest, RowsOfTablesNotChosenStayOut) {
@@ -52,6 +53,16 @@ TEST_F(TableGateTest, PartitionsOfAChosenRootPassByTheirId) {
   const std::string leaf = Relation(7, "zz");
 
   EXPECT_EQ(Text(gate_.Filter(Bytes(leaf))), leaf);
+}
+
+TEST_F(TableGateTest, ATruncateOfAChosenTableIsRemembered) {
+  ASSERT_TRUE(gate_.Filter(Bytes(Relation(2, "b"))).empty());
+
+  const std::string both = "T" + Id(2) + "\1" + Id(1) + Id(2);
+  EXPECT_FALSE(gate_.Filter(Bytes(both)).empty());
+
+  EXPECT_TRUE(truncated_.contains(1));
+  EXPECT_FALSE(truncated_.contains(2));
 }
 
 TEST_F(TableGateTest, ATableRenamedIntoTheChoicePassesFromThenOn) {
