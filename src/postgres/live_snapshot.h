@@ -125,8 +125,8 @@ class LiveSnapshot final : public Receiver::Inset {
     bool joined = false;  ///< published, let through, and watched
     Phase phase = Phase::kNew;
     bool replaces = true;
-    bool whole = false;          ///< read at a cut, not in chunks
-    bool fresh = false;          ///< begun here, and since then nothing of it came twice or changed
+    bool whole = false;  ///< read at a cut, not in chunks
+    bool fresh = false;  ///< begun here, and since then nothing of it came twice or changed
     std::vector<change::TableId> only = {};  ///< of Wanted
     std::string why = {};                    ///< of Wanted
     bool watched_whole = false;  ///< since before it was begun: saw_unchanged() tells all
