@@ -21,10 +21,6 @@ using change::TableSchema;
 using SchemaPtr = std::shared_ptr<const TableSchema>;
 using sink::WriteMode;
 
-constexpr std::string_view kReadAgain =
-    "what that leaves in its rows is not sent: have them read again, "
-    "`freshet table resnapshot {}{}`";
-
 /// A table of the source, as the statements so far leave it.
 struct Table {
   postgres::CatalogTable catalog;
@@ -306,9 +302,17 @@ class Planner {
     }
   }
 
-  static std::string ReadAgain(const Table& table, bool replace) {
-    return fmt::format(fmt::runtime(kReadAgain), change::ToString(table.catalog.name),
-                       replace ? " --replace" : "");
+  /// What happens to rows that changed, or with `vanished` also went, without a word in the stream.
+  std::string ReadAgain(const Table& table, bool vanished) const {
+    using Policy = postgres::UnsentRowsPolicy;
+    const Policy policy = options_.source.unsent_rows;
+    if (policy == Policy::kReadAgain || (policy == Policy::kKeepVanished && !vanished)) {
+      return "what that does to rows is not sent, so freshet reads them again by itself";
+    }
+    return fmt::format(
+        "what that does to rows is not sent: have them read again, `freshet table resnapshot "
+        "{}{}` (`unsent_rows` says not to do it by itself)",
+        change::ToString(table.catalog.name), vanished ? " --replace" : "");
   }
 
   Status AddColumn(const Operation& operation, Table& table, Effect& effect) {
@@ -514,11 +518,10 @@ class Planner {
     }
   }
 
-  static void Drop(Table& table, Effect& effect) {
+  void Drop(Table& table, Effect& effect) {
     if (table.carried_by != table.catalog.id) {
-      effect.source.emplace_back(
-          "rows that go with the partition are not sent as deleted: have the table read again with "
-          "--replace");
+      effect.source.push_back("rows that go with the partition are not sent as deleted: " +
+                              ReadAgain(*ById(table.carried_by), true));
       return;
     }
     effect.source.emplace_back(
