@@ -14,10 +14,12 @@ constexpr std::chrono::seconds kAnswerLimit{15};
 
 Result<bool> SideWatch::LookAfter(bool check_slot, const std::vector<std::string>& notices,
                                   std::stop_token stop) {
-  // A walsender has nothing to say on the side, unless it skips a publication that is gone (18).
+  // A walsender has little to say on the side: that it skips a publication that is gone (18), or
+  // waits for a standby (17+), whose slot may bear any name.
   for (const std::string& notice : notices) {
     logging::Warning("the walsender says", {{"message", notice}});
-    if (notice.find(options_.publication) == std::string::npos) continue;
+    if (notice.find('"' + options_.publication + '"') == std::string::npos) continue;
+    if (notice.find("synchronized_standby_slots") != std::string::npos) continue;
     return Fail(ErrorKind::kGap,
                 "publication '{}' is gone, or was made anew, and the server skips rows of its "
                 "tables (\"{}\"); {}",
@@ -34,7 +36,16 @@ Result<bool> SideWatch::LookAfter(bool check_slot, const std::vector<std::string
   if (!check_slot) return true;
   catalog_.connection().LimitAnswers(kAnswerLimit);
   Status status = CheckSlotNow(stop);
-  if (status.has_value()) status = tables_.Look(stop);
+  if (status.has_value()) {
+    status = tables_.Look(stop);
+    // Somebody has locked a table for long, or dropped one at this moment: the next look sees it.
+    const bool later = !status.has_value() && (status.error().kind == ErrorKind::kBusy ||
+                                               status.error().kind == ErrorKind::kFatal);
+    if (later) {
+      logging::Info("the tables will be looked at later", {{"because", status.error().message}});
+      status = {};
+    }
+  }
   // A session that was closed is replaced the next time; one that is silent tells of the stream's.
   const bool closed = !status.has_value() && status.error().kind == ErrorKind::kUnavailable &&
                       !catalog_.connection().timed_out() && !tables_.tables_joined();
@@ -70,8 +81,11 @@ void SideWatch::ShowSlot(const Slot& slot) {
 Status SideWatch::ShowStandby(const Slot& slot, std::stop_token stop) {
   const CaptureStatus status = board_.Read();
   const bool waited = status.state == CaptureState::kWaitingForStandby;
+  // Nothing since the last look: a standby that follows is behind by a moment always.
+  const bool stands = status.received < slot.server_end && status.received == received_before_;
+  received_before_ = status.received;
   std::string reason;
-  if (status.received < slot.server_end) {
+  if (stands) {
     FRESHET_TRY(reason, StandbyInTheWay(catalog_.connection(), stop));
   }
   if (!reason.empty() && (waited || status.state == CaptureState::kStreaming)) {

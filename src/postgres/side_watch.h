@@ -34,7 +34,7 @@ class SideWatch final : public Receiver::Companion {
   /// Puts the slot's figures on the board; says once when an alarm is raised or worse than before.
   void ShowSlot(const Slot& slot);
 
-  /// A walsender that waits for a standby says so in the server's log only.
+  /// A walsender that waits for a standby names one that is away, not one that is slow.
   Status ShowStandby(const Slot& slot, std::stop_token stop);
 
   const Options& options_;
@@ -42,6 +42,7 @@ class SideWatch final : public Receiver::Companion {
   TableWatch& tables_;
   StatusBoard& board_;
   SlotLimits limits_;
+  change::Lsn received_before_;  ///< at the last look
 };
 
 }  // namespace freshet::postgres

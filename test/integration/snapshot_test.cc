@@ -434,6 +434,30 @@ TEST_P(LiveSnapshotTest, ADefaultAddedToAPartitionedTableIsTakenFromItsLeaves) {
   EXPECT_EQ(schema->columns()[static_cast<size_t>(column)].missing_value, "5");
 }
 
+/// From 16 on what a publication sends is not told of a table that is locked.
+TEST_P(LiveSnapshotTest, ATableLockedForLongEndsNothing) {
+  if (GetParam() < 16) GTEST_SKIP() << "asks no lock for it";
+  Run("CREATE TABLE public.t (id int PRIMARY KEY); CREATE TABLE public.other (id int PRIMARY KEY)");
+  options_.tables = {"public.t", "public.other"};
+  capture_.emplace(options_, output_);
+  ASSERT_TRUE(capture_->WaitForState(CaptureState::kStreaming)) << capture_->status().reason;
+  auto holder = Connection::Connect(url());
+  ASSERT_TRUE(holder.has_value());
+  ASSERT_TRUE(holder->Execute("BEGIN; LOCK TABLE public.t").has_value());
+  const auto waits = [&] {
+    return Ask("SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM"
+               " pg_database WHERE datname = current_database())") != "0";
+  };
+  ASSERT_TRUE(output_.WaitUntil(waits));
+  ASSERT_TRUE(output_.WaitUntil([&] { return !waits(); }));
+
+  Run("INSERT INTO public.other VALUES (1)");
+
+  EXPECT_TRUE(output_.WaitUntil([&] { return EventsOf("public.other").size() == 1; }));
+  EXPECT_FALSE(capture_->ended());
+  ASSERT_TRUE(holder->Execute("ROLLBACK").has_value());
+}
+
 TEST_P(LiveSnapshotTest, ATableNobodyHasIsRefusedAndTheChoiceStays) {
   StartStreaming();
 
