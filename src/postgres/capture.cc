@@ -320,8 +320,7 @@ Status CaptureImpl::EnsurePublication(Session& session) {
               ChooseTables(all, session.filter, connection.server_major()));
   logging::Info("make the publication", {{"publication", options_.publication},
                                          {"tables", static_cast<int64_t>(tables.size())}});
-  return connection.Execute(
-      CreatePublicationSql(options_.publication, tables, connection.server_major()), session.stop);
+  return MakePublication(connection, options_.publication, tables, session.stop);
 }
 
 Result<CreatedSlot> CaptureImpl::MakeSlot(Session& session, Connection& walsender, bool temporary) {

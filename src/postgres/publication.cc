@@ -117,6 +117,22 @@ std::string CreatePublicationSql(const std::string& name, std::span<const Catalo
   return sql;
 }
 
+Status MakePublication(Connection& connection, const std::string& name,
+                       std::span<const CatalogTable> tables, std::stop_token stop) {
+  constexpr size_t kMostAtOnce = 1'000;
+  const auto first = tables.first(std::min(tables.size(), kMostAtOnce));
+  FRESHET_RETURN_IF_ERROR(
+      connection.Execute(CreatePublicationSql(name, first, connection.server_major()), stop));
+  for (size_t at = first.size(); at < tables.size(); at += kMostAtOnce) {
+    std::string sql = "ALTER PUBLICATION " + Connection::QuoteIdentifier(name) + " ADD TABLE ";
+    for (size_t i = at; i < std::min(tables.size(), at + kMostAtOnce); ++i) {
+      sql += (i == at ? "" : ", ") + Only(tables[i]);
+    }
+    FRESHET_RETURN_IF_ERROR(connection.Execute(sql, stop));
+  }
+  return {};
+}
+
 std::string AddToPublicationSql(const std::string& name, const CatalogTable& table,
                                 int server_major) {
   const std::string add =

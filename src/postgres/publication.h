@@ -44,6 +44,12 @@ std::string ReasonNotToPublish(const CatalogTable& table);
 std::string CreatePublicationSql(const std::string& name, std::span<const CatalogTable> tables,
                                  int server_major);
 
+/// Makes a publication, a thousand tables a statement: each statement holds a lock a table, and a
+/// server's table of locks may have no room for all (max_locks_per_transaction).
+/// Errors: those of Connection. What was made of it stays.
+Status MakePublication(Connection& connection, const std::string& name,
+                       std::span<const CatalogTable> tables, std::stop_token stop);
+
 /// "ALTER PUBLICATION ... ADD TABLE ...". Up to 12 in one transaction with a lock that waits for
 /// writers, since there a session may not hear of it in time and leave out its changes.
 std::string AddToPublicationSql(const std::string& name, const CatalogTable& table,

@@ -58,8 +58,7 @@ Status MakePublication(Catalog& catalog, const Options& options, std::stop_token
   FRESHET_TRY(const std::vector<CatalogTable> chosen,
               ChooseTables(all, filter, connection.server_major()));
   logging::Info("make the publication", {{"publication", options.publication}});
-  return connection.Execute(
-      CreatePublicationSql(options.publication, chosen, connection.server_major()), stop);
+  return MakePublication(connection, options.publication, chosen, stop);
 }
 
 }  // namespace
